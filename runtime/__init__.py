@@ -1,1 +1,33 @@
+"""The kernel: actors, mailboxes, supervision, deadlines. It knows nothing of HTTP.
 
+    async with open_system() as system:
+        ref = await system.start(MyActor, "mine")
+        reply = await ref.ask(Question(42), timeout=1.0)
+"""
+
+from .actor import Actor as Actor
+from .actor import Context as Context
+from .backoff import Backoff as Backoff
+from .errors import ActorCrashed as ActorCrashed
+from .errors import ActorError as ActorError
+from .errors import ActorStopped as ActorStopped
+from .errors import AskLoop as AskLoop
+from .errors import AskTimeout as AskTimeout
+from .errors import MailboxFull as MailboxFull
+from .errors import StartFailed as StartFailed
+from .errors import SupervisorGaveUp as SupervisorGaveUp
+from .events import Event as Event
+from .events import EventBus as EventBus
+from .info import ActorInfo as ActorInfo
+from .info import State as State
+from .mailbox import MailboxStatistics as MailboxStatistics
+from .mailbox import WhenFull as WhenFull
+from .policy import Crash as Crash
+from .policy import Intensity as Intensity
+from .policy import Policy as Policy
+from .policy import Restart as Restart
+from .policy import Strategy as Strategy
+from .ref import Ref as Ref
+from .system import System as System
+from .system import open_system as open_system
+from .watch import Watch as Watch

@@ -1,0 +1,106 @@
+"""Messages on their way: what the kernel wraps round each, and the one place where an ask is settled.
+
+An `Ask` is settled exactly once: the first of reply, error, timeout, cancellation, crash and stop counts, and whatever
+comes later is dropped. Its caller is parked by trio's lowest door (`wait_task_rescheduled`), which costs a third of a
+memory channel per call and, unlike an Event, hands over an error as easily as a value.
+"""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import outcome
+import trio
+
+if TYPE_CHECKING:
+    from .cell import Cell
+
+
+class _Named:
+    """What both have in common: a name for errors and logs."""
+
+    __slots__ = ()
+    message: Any
+
+    @property
+    def name(self) -> str:
+        """The type of the message, never its content: messages carry what must not be in a log."""
+        return type(self.message).__name__
+
+
+class Tell(_Named):
+    """A message that nobody waits for."""
+
+    __slots__ = ("cell", "message", "scope")
+
+    parent: None = None  # nobody waits, so no loop of asks goes through it
+    deadline = math.inf  # who told has gone on: his deadline is not the message's
+
+    def __init__(self, message: Any, cell: Cell) -> None:
+        self.message = message
+        self.cell = cell
+        self.scope: trio.CancelScope | None = None  # of the worker that has it in hand
+
+
+class Ask(_Named):
+    """A message and the task that waits for its reply."""
+
+    __slots__ = ("_caller", "cell", "deadline", "expiry", "message", "outcome", "parent", "scope", "since")
+
+    def __init__(
+        self, message: Any, cell: Cell, *, since: float, deadline: float, expiry: float, parent: Ask | Tell | None
+    ) -> None:
+        self.message = message
+        self.cell = cell
+        self.since = since
+        self.deadline = deadline  # when the caller will have gone: the earlier of his cancel scopes' and `expiry`
+        self.expiry = expiry  # of the explicit timeout
+        self.parent = parent  # what the caller himself has in hand
+        self.scope: trio.CancelScope | None = None  # of the worker that has it in hand
+        self.outcome: outcome.Outcome[Any] | None = None
+        self._caller: trio.lowlevel.Task | None = None
+
+    async def settled(self) -> Any:
+        """Wait for the one outcome. Cancelling the caller cancels the work."""
+        if self.outcome is None:
+            self._caller = trio.lowlevel.current_task()
+            return await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        await trio.lowlevel.checkpoint()
+        return self.outcome.unwrap()
+
+    def settle(self, result: outcome.Outcome[Any]) -> bool:
+        """Give the caller his outcome; False if he has one already or has gone."""
+        if self.outcome is not None:
+            return False
+        self.outcome = result
+        caller = self._caller
+        if caller is not None:  # else he has not parked yet, and will find the outcome
+            self._caller = None
+            trio.lowlevel.reschedule(caller, result)
+        return True
+
+    def fail(self, error: BaseException) -> bool:
+        """Settle with an error and cancel the work, if it is under way: nobody waits for it any more."""
+        first = self.settle(outcome.Error(error))
+        if self.scope is not None:
+            self.scope.cancel(reason=str(error))
+        return first
+
+    def abandon(self) -> None:
+        """The caller has gone: no work for him any more."""
+        self.outcome = _ABANDONED
+        self._caller = None
+        if self.scope is not None:
+            self.scope.cancel(reason=f"the caller of {self.cell.path} has gone")
+
+    def _abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self.abandon()
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+_ABANDONED: outcome.Outcome[Any] = outcome.Value(None)
+
+in_hand: ContextVar[Ask | Tell | None] = ContextVar("switchgear message in hand", default=None)
+"""The message that the current task, or the one that spawned it, is handling."""

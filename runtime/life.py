@@ -1,0 +1,215 @@
+"""One life of an actor: set it up, hire workers as messages come, stop or crash, tear it down.
+
+Workers are tasks that take messages out of the mailbox: none while the actor has never been asked, and as many as
+there are messages in hand, up to its ``concurrency``. That pool is the bulkhead. A life ends in one of three ways: it
+is told to stop, it is cancelled, or something in it raises, which is a crash. Whichever it is, every ask in hand is
+settled at once, before the ruins are cleared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import outcome
+import trio
+
+from .actor import Actor, Context
+from .envelope import Ask, Tell, in_hand
+from .errors import ActorCrashed, ActorError, ActorStopped
+from .events import StopFailed
+from .info import State
+from .tracebacks import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .cell import Cell
+
+_BATCH = 64  # messages a worker takes without letting others run: a pass of trio's scheduler costs ten times a receive
+
+
+class Life:
+    """From ``setup`` to ``teardown`` of one actor object."""
+
+    __slots__ = ("_actor", "_cell", "_context", "_emptied", "_nursery", "_over", "_stop", "in_hand", "workers")
+
+    def __init__(self, cell: Cell, actor: Actor) -> None:
+        self.workers = 0
+        self.in_hand: set[Ask | Tell] = set()
+        self._cell = cell
+        self._actor = actor
+        self._context = Context(cell, self, cell.snapshot)
+        self._nursery: trio.Nursery | None = None
+        self._over = True  # no message may be taken: before the actor is ready, and once its end has begun
+        self._stop = trio.Event()
+        self._emptied = trio.Event()
+        cell.limit, cell.snapshot = actor.concurrency, None
+
+    @property
+    def path(self) -> str:
+        """Whose life this is."""
+        return self._cell.path
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Live. Returns when told to stop, raises what the actor crashed of."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                await self._actor.setup(self._context)
+                self._begin(ready)
+                await self._stop.wait()
+                if self.in_hand:  # tells only: asks have been settled and cancelled
+                    await self._emptied.wait()
+                self._nursery.cancel_scope.cancel(reason=f"{self._cell.path} stops")
+        finally:
+            self._over = True
+            self._take_snapshot()
+            await self._tear_down()
+
+    def _begin(self, ready: Callable[[], None]) -> None:
+        cell = self._cell
+        if cell.state is State.STARTING:
+            cell.state, cell.since = State.RUNNING, trio.current_time()
+            self._over = False
+            ready()
+            while self.workers < min(cell.pending, cell.limit):
+                self.hire()
+
+    def stop(self, reason: str, *, starting: bool) -> None:
+        """Settle what is in hand, and end when the last tell is done (at once if the actor is not ready yet)."""
+        self._over = True
+        self._settle(lambda: ActorStopped(self._cell.path, reason))
+        self._stop.set()
+        if not self.in_hand:
+            self._emptied.set()
+        if starting and self._nursery is not None:
+            self._nursery.cancel_scope.cancel(reason=f"{self._cell.path}: {reason}")
+
+    def _crashing(self, error: BaseException) -> None:
+        """The end has begun: nobody in hand is to wait for it, and nothing more is taken in this life."""
+        self._over = True
+
+        def crashed() -> ActorError:
+            crash = ActorCrashed(self._cell.path, f"crashed: {type(error).__name__}")
+            crash.__cause__ = error
+            return crash
+
+        self._settle(crashed)
+
+    def _settle(self, error: Callable[[], ActorError]) -> None:
+        for envelope in list(self.in_hand):
+            if isinstance(envelope, Ask):
+                envelope.fail(error())
+
+    def _take_snapshot(self) -> None:
+        try:
+            self._cell.snapshot = self._actor.snapshot()
+        except Exception as error:
+            self._report(error)
+
+    async def _tear_down(self) -> None:
+        """Always runs, and always ends: shielded, so that a cancelled actor can still say goodbye."""
+        try:
+            with trio.CancelScope(deadline=trio.current_time() + self._cell.grace, shield=True):
+                await self._actor.teardown()
+        except Exception as error:  # there may be a crash on its way already, which counts for more
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        event = StopFailed(path=self._cell.path, error=repr(error), traceback=describe(error))
+        self._cell.system.events.publish(event)
+
+    # ---- background tasks
+
+    def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+        """Run a task of the actor's own; its crash is the actor's."""
+        if self._nursery is None:
+            raise ActorStopped(self._cell.path, "this life of it has no tasks any more, or none yet")
+        name = f"{self._cell.path} {getattr(function, '__qualname__', type(function).__name__)}"
+        self._nursery.start_soon(self._background, function, args, name=name)
+
+    async def _background(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+        in_hand.set(None)  # it outlives the message that was in hand when it was started
+        try:
+            await function(*args)
+        except Exception as error:
+            self._crashing(error)
+            raise
+
+    # ---- workers
+
+    def hire(self) -> None:
+        """One more worker, if this life takes messages."""
+        if not self._over and self._nursery is not None:
+            self.workers += 1
+            self._nursery.start_soon(self._work, name=f"{self._cell.path} worker")
+
+    async def _work(self) -> None:
+        """Take messages until the end of this life. This is on the road of every call."""
+        mailbox = self._cell.mailbox
+        batch = 0
+        while not self._over:
+            # One scope for many messages: entering one costs as much as the rest of an ask. It is opened anew only
+            # after it was cancelled, that is after a caller has gone.
+            with trio.CancelScope() as scope:
+                while not (scope.cancel_called or self._over):
+                    try:
+                        envelope = mailbox.receive_nowait()
+                    except trio.WouldBlock:
+                        in_hand.set(None)  # do not hold on to the last message while idle
+                        envelope = await mailbox.receive()
+                        batch = 0
+                    if self._over:  # it ended between the handing over and now
+                        mailbox.put_back(envelope)
+                        return
+                    await self._serve(envelope, scope)
+                    batch += 1
+                    if batch >= _BATCH:
+                        batch = 0
+                        await trio.lowlevel.checkpoint()
+
+    async def _serve(self, envelope: Ask | Tell, scope: trio.CancelScope) -> None:
+        """One message: handle it and settle its ask."""
+        cell = self._cell
+        envelope.scope = scope
+        self.in_hand.add(envelope)
+        in_hand.set(envelope)
+        try:
+            if not isinstance(envelope, Ask):
+                await self._actor.handle(envelope.message)
+            elif envelope.outcome is None and await self._still_wanted(envelope):
+                reply = await self._actor.handle(envelope.message)
+                if not envelope.settle(outcome.Value(reply)):
+                    cell.late += 1
+        except self._actor.errors as error:
+            self._answer(envelope, error)
+        except Exception as error:
+            self._crashing(error)
+            raise
+        finally:
+            envelope.scope = None
+            self.in_hand.discard(envelope)
+            cell.pending -= 1
+            cell.handled += 1
+            if isinstance(envelope, Ask) and envelope.outcome is None:  # we are being cancelled from above
+                envelope.fail(ActorStopped(cell.path, "it was cancelled"))
+            if self._over and not self.in_hand:
+                self._emptied.set()
+
+    async def _still_wanted(self, ask: Ask) -> bool:
+        """No work for a caller whose deadline has passed while the message was queued."""
+        if ask.deadline > trio.current_time():
+            return True
+        if ask.expiry <= trio.current_time():
+            ask.fail(self._cell.timeout_error(ask))
+            return False
+        # It is the deadline of a scope of the caller's: trio is about to cancel him, unless he has moved it.
+        await trio.lowlevel.checkpoint()
+        return ask.outcome is None
+
+    def _answer(self, envelope: Ask | Tell, error: Exception) -> None:
+        """A declared error is an answer: to the asker, or where nobody asked, to the dead letters."""
+        if not isinstance(envelope, Ask):
+            reason = f"its handler answered {type(error).__name__}, and nobody asked"
+            self._cell.dead_letter(envelope, reason)
+        elif not envelope.settle(outcome.Error(error)):
+            self._cell.late += 1

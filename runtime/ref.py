@@ -1,0 +1,75 @@
+"""What callers hold: the address of an actor, good for all its lives."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+
+from .envelope import Ask, Tell, in_hand
+
+if TYPE_CHECKING:
+    from .cell import Cell
+
+
+@final
+class Ref:
+    """Sends messages to one actor. Made by the kernel; stays valid across restarts."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def __repr__(self) -> str:
+        return f"<Ref {self._cell.path} {self._cell.state.value}>"
+
+    @property
+    def path(self) -> str:
+        """Where the actor stands in the tree."""
+        return self._cell.path
+
+    async def ask(self, message: Any, timeout: float | None = None) -> Any:
+        """Send a message and wait for its reply. Ends exactly once, whatever happens to the actor.
+
+        Your own cancel scope bounds it as it bounds everything in trio; ``timeout`` (seconds) adds an explicit one.
+        Either way, and when you are cancelled, the actor's work for this ask is cancelled too.
+
+        Raises:
+            AskTimeout: ``timeout`` is over.
+            ActorCrashed: the actor crashed with this message in hand.
+            ActorStopped: the actor is stopped, or was already.
+            MailboxFull: there is no room, and the actor's mailbox is set to refuse.
+            AskLoop: the actor is waiting for you.
+            Exception: whatever the handler declares as an answer (`Actor.errors`).
+        """
+        cell = self._cell
+        since = trio.current_time()
+        deadline = trio.current_effective_deadline()
+        expiry = math.inf
+        if timeout is not None and since + timeout < deadline:
+            deadline = expiry = since + timeout
+        ask = Ask(message, cell, since=since, deadline=deadline, expiry=expiry, parent=in_hand.get())
+        if not cell.accept_ask(ask):
+            await cell.wait_for_room(ask)
+        return await ask.settled()
+
+    async def tell(self, message: Any) -> None:
+        """Send a message and go on. Waits only for room in the mailbox.
+
+        A message to a stopped actor is a dead letter, not an error: it could as well have stopped a moment later.
+
+        Raises:
+            MailboxFull: there is no room, and the actor's mailbox is set to refuse.
+        """
+        tell = Tell(message, self._cell)
+        if not self._cell.accept(tell):
+            await self._cell.wait_for_room(tell)
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def tell_nowait(self, message: Any) -> None:
+        """As `tell`, but without waiting: `MailboxFull` if there is no room (unless the oldest makes room)."""
+        if not self._cell.accept(Tell(message, self._cell)):
+            raise self._cell.full_error()

@@ -1,0 +1,187 @@
+"""A running tree of actors: the root supervisor, and what the whole tree shares (events, timeouts, randomness).
+
+`open_system` is the kernel's front door. It knows nothing of HTTP: the floors above hang their actors into it.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from .cell import Cell
+from .errors import SupervisorGaveUp
+from .events import EventBus
+from .expiry import Expiries
+from .lag import watch_for_blocking
+from .mailbox import WhenFull
+from .policy import Intensity, Restart, Strategy
+from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from .actor import Actor
+    from .backoff import Backoff
+    from .events import DeadLetter
+    from .info import ActorInfo
+    from .ref import Ref
+
+
+class System:
+    """A tree of actors. Made by `open_system`."""
+
+    def __init__(self, rng: random.Random, root: Intensity) -> None:
+        self.rng = rng
+        self.events = EventBus()
+        self.expiries = Expiries()
+        self.dead_letters = 0
+        """Messages that nobody has handled or will."""
+        self.ended = trio.Event()
+        """The root supervisor has stopped."""
+        self.root = Supervisor("/", self, intensity=root)
+        self._supervisors: dict[str, Supervisor] = {"/": self.root}
+
+    async def start(
+        self,
+        factory: Callable[[], Actor],
+        name: str,
+        *,
+        under: str = "/",
+        restart: Restart = Restart.PERMANENT,
+        capacity: int = 1000,
+        when_full: WhenFull = WhenFull.WAIT,
+        grace: float = 5.0,
+        start_timeout: float = 30.0,
+    ) -> Ref:
+        """Start an actor as the last child of the supervisor at ``under``, and wait until it is ready.
+
+        Args:
+            factory: called for every life of the actor.
+            name: the last part of its path; unique among its siblings.
+            restart: which of its ends are followed by a restart.
+            capacity: how many messages its mailbox holds.
+            when_full: what a message meets that finds it full.
+            grace: seconds it gets to stop by itself, and its ``teardown`` to run.
+            start_timeout: seconds that ``setup`` may take.
+
+        Raises:
+            StartFailed: it did not become ready (the cause is chained).
+            ValueError: the name is taken or has a slash; there is no supervisor ``under``.
+        """
+        supervisor = self._find(under)
+        path = _join(under, name)
+        rng = random.Random(self.rng.getrandbits(64))
+        cell = Cell(path, factory, self, capacity=capacity, when_full=when_full, grace=grace, rng=rng)
+        await supervisor.add(name, cell, restart, start_timeout)
+        return cell.ref
+
+    async def supervise(
+        self,
+        name: str,
+        *,
+        under: str = "/",
+        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        intensity: Intensity | None = None,
+        backoff: Backoff | None = None,
+        restart: Restart = Restart.PERMANENT,
+    ) -> str:
+        """Start a supervisor and return its path. Its children are added with ``start(under=path)``."""
+        parent = self._find(under)
+        path = _join(under, name)
+        supervisor = Supervisor(path, self, strategy=strategy, intensity=intensity, backoff=backoff)
+        await parent.add(name, supervisor, restart, start_timeout=30.0)
+        self._supervisors[path] = supervisor
+        return path
+
+    async def stop(self, path: str) -> None:
+        """Stop the actor or supervisor at ``path``, wait for its end, and forget it. KeyError if there is none."""
+        parent, _, name = path.rstrip("/").rpartition("/")
+        await self._find(parent or "/").remove(name)
+        for known in [known for known in self._supervisors if (known + "/").startswith(path + "/")]:
+            del self._supervisors[known]
+
+    def tree(self) -> ActorInfo:
+        """Every actor with its state, mailbox, work in hand, restarts and uptime."""
+        return self.root.info()
+
+    def count_dead_letter(self, letter: DeadLetter) -> None:
+        """Count and publish a message that nobody will handle."""
+        self.dead_letters += 1
+        self.events.publish(letter)
+
+    def _find(self, path: str) -> Supervisor:
+        try:
+            return self._supervisors[path]
+        except KeyError:
+            raise ValueError(f"there is no supervisor at {path!r}; known: {', '.join(self._supervisors)}") from None
+
+
+def _join(under: str, name: str) -> str:
+    if not name or "/" in name:
+        raise ValueError(f"an actor's name is not empty and has no slash, unlike {name!r}")
+    return f"{under.rstrip('/')}/{name}"
+
+
+@asynccontextmanager
+async def open_system(
+    *,
+    seed: int | None = None,
+    intensity: Intensity | None = None,
+    blocked_after: float | None = 0.25,
+) -> AsyncIterator[System]:
+    """Run a tree of actors for the length of a block.
+
+    At the end of the block all actors are stopped, from right to left, each in its grace period, and every ask that
+    is still open ends with `ActorStopped`. If the block is cancelled, so are the actors, all at once. An error of the
+    block comes out as it is, not in a group.
+
+    Args:
+        seed: of all randomness (backoff, and what the actors draw from their contexts).
+        intensity: of the root supervisor.
+        blocked_after: seconds that the event loop may stand still before a `LoopBlocked` event names the culprit;
+            None switches that off (it is off under a mock clock: there is no real time to stand still in).
+
+    Raises:
+        SupervisorGaveUp: the root supervisor met more crashes than it allows; the block is cancelled first.
+    """
+    system = System(random.Random(seed), intensity or Intensity())
+    root = system.root
+    body = trio.CancelScope()
+    failures: list[BaseException] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(system.expiries.keep)
+        if blocked_after is not None:
+            nursery.start_soon(watch_for_blocking, system.events, blocked_after)
+        await nursery.start(_run_root, system, body, failures)
+        try:
+            with body:
+                yield system
+        except Exception as error:
+            failures.append(error)
+        except (KeyboardInterrupt, SystemExit) as error:  # no time for goodbyes
+            failures.append(error)
+            nursery.cancel_scope.cancel(reason=repr(error))
+        root.stop(final=True)
+        await system.ended.wait()
+        nursery.cancel_scope.cancel(reason="the runtime has ended")
+    if failures:
+        for also in failures[1:]:
+            failures[0].add_note(f"and then the block raised {also!r}")
+        raise failures[0]
+
+
+async def _run_root(
+    system: System, body: trio.CancelScope, failures: list[BaseException], task_status: trio.TaskStatus[None]
+) -> None:
+    """Run the root supervisor. If it gives up, the block cannot go on either."""
+    try:
+        await system.root.run(task_status.started)
+    except SupervisorGaveUp as error:
+        failures.append(error)
+        body.cancel(reason=str(error))
+    finally:
+        system.root.bury("the runtime has ended")
+        system.ended.set()
