@@ -20,7 +20,6 @@ from .mailbox import Mailbox, WhenFull
 from .ref import Ref
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
 
     from .actor import Actor
@@ -39,12 +38,10 @@ class Cell:
         capacity: int,
         when_full: WhenFull,
         grace: float,
-        rng: random.Random,
     ) -> None:
         self.path = path
         self.system = system
         self.grace = grace
-        self.rng = rng
         self.ref = Ref(self)
         self.state = State.WAITING
         self.mailbox = Mailbox(capacity, when_full)

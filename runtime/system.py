@@ -73,8 +73,7 @@ class System:
         """
         supervisor = self._find(under)
         path = _join(under, name)
-        rng = random.Random(self.rng.getrandbits(64))
-        cell = Cell(path, factory, self, capacity=capacity, when_full=when_full, grace=grace, rng=rng)
+        cell = Cell(path, factory, self, capacity=capacity, when_full=when_full, grace=grace)
         await supervisor.add(name, cell, restart, start_timeout)
         return cell.ref
 
