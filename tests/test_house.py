@@ -1,0 +1,87 @@
+"""The house around the code: what pyproject.toml, the README and the folders say of each other."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import switchgear
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+VERSION = PYPROJECT["project"]["version"]
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def packages_on_disk():
+    for package, folder in PYPROJECT["tool"]["setuptools"]["package-dir"].items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            yield ".".join([package, *init.parent.relative_to(ROOT / folder).parts])
+
+
+def test_every_folder_with_code_is_a_package_that_gets_installed():
+    listed = PYPROJECT["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(packages_on_disk())
+
+
+@pytest.mark.parametrize("folder", ["api", "actors", "runtime"])
+def test_no_module_lies_in_a_folder_that_is_no_package(folder):
+    homeless = [path for path in (ROOT / folder).rglob("*.py") if not (path.parent / "__init__.py").exists()]
+    assert homeless == []
+
+
+def test_no_folder_of_the_checkout_shadows_the_installed_package():
+    assert not (ROOT / "switchgear").exists()
+
+
+def test_the_readme_has_the_two_commands():
+    demo, tests = blocks("sh")
+    assert demo.split(" && ") == [
+        "python3 -m venv .venv",
+        ".venv/bin/pip install '.[demo]'",
+        ".venv/bin/switchgear demo\n",
+    ]
+    assert tests.split(" && ") == ["python3 -m venv .venv", ".venv/bin/pip install '.[test]'", ".venv/bin/pytest\n"]
+
+
+def test_the_readme_example_is_short_and_runs():
+    (example,) = blocks("python")
+    assert len([line for line in example.splitlines() if line.strip()]) <= 20
+    program = [sys.executable, "-W", "error", "-c", example]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    expected = re.findall(r"print\(.*\)  # (.*)", example)
+    assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
+
+
+def test_there_is_one_version():
+    assert importlib.metadata.version("switchgear") == VERSION
+    assert switchgear.__version__ == VERSION
+    assert f"## [{VERSION}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_each_ignored_rule_has_its_reason():
+    text = (ROOT / "pyproject.toml").read_text()
+    rules = re.findall(r'^ *"[A-Z]+[0-9]*",(.*)$', text, flags=re.MULTILINE)
+    assert rules
+    assert all(re.fullmatch(r" *# .+", reason) for reason in rules)
+
+
+def test_extras_that_others_are_made_of_exist():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    named = {
+        name
+        for requirements in extras.values()
+        for requirement in requirements
+        for match in [re.fullmatch(r"switchgear\[(.+)\]", requirement)]
+        if match
+        for name in match[1].split(",")
+    }
+    assert named <= set(extras)
