@@ -1,0 +1,64 @@
+"""How Sphinx builds the documents: `sphinx-build -W --keep-going -n docs docs/_build`, with Switchgear installed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as version_of
+from typing import Any
+
+project = "Switchgear"
+author = "The Switchgear founders"
+copyright = "2026, The Switchgear founders"  # noqa: A001 - Sphinx wants this name
+release = version = version_of("switchgear")
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio"]
+html_theme = "furo"
+html_title = f"Switchgear {release}"
+exclude_patterns = ["_build"]
+
+# A name in single backquotes in a docstring becomes a link where it is documented, and code where it is not.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+python_use_unqualified_type_names = True
+
+# Links to other projects would need their inventories from the network, which a build does not have; so only names of
+# our own must resolve. Of type variables and the private modules of others nobody expects a page.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:obj", r".*"),
+    (r"py:.*", r"^(?!switchgear\b).*"),
+    (r"py:class", r".*\bT"),
+]
+
+PUBLIC = ("switchgear", "switchgear.runtime")
+
+
+def public_name(target: str) -> str | None:
+    """Where something is documented that is defined in a private module: the package that exports it."""
+    name = target.rpartition(".")[2]
+    for package in PUBLIC:
+        thing = getattr(import_module(package), name, None)
+        if thing is not None and getattr(thing, "__module__", "").startswith("switchgear"):
+            return f"{package}.{name}"
+    return None
+
+
+def resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Let a reference to ``switchgear.runtime.policy.Backoff`` go to ``switchgear.runtime.Backoff``."""
+    if node.get("refdomain") != "py":
+        return None
+    target = public_name(node.get("reftarget", ""))
+    if target is None or target == node.get("reftarget"):
+        return None
+    domain = env.get_domain("py")
+    return domain.resolve_xref(env, node.get("refdoc"), app.builder, "obj", target, node, content)
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("missing-reference", resolve)
