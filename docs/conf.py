@@ -21,7 +21,7 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 python_use_unqualified_type_names = True
@@ -59,6 +59,13 @@ def resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
     return domain.resolve_xref(env, node.get("refdoc"), app.builder, "obj", target, node, content)
 
 
+def plain_attributes(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Keep napoleon, which looks at the first line, from reading "At worst: five" as something of type "At worst"."""
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "")
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", plain_attributes, priority=1)  # before napoleon's
     app.connect("missing-reference", resolve)
