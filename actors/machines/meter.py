@@ -1,0 +1,92 @@
+"""What a service has done since it last reported: counts and latencies. Pure, and cheap enough for every call."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .histogram import LatencyHistogram
+
+
+class Delta(msgspec.Struct):
+    """What happened in one stretch of time. Two of them add up to one, exactly."""
+
+    histogram: LatencyHistogram
+    """Of all calls that reached the actor, from its taking them up to their end (seconds)."""
+    errors: dict[str, int]
+    """Calls that ended with an error, by code."""
+    attempts: int = 0
+    """Tries on the wire, or refused on the way there."""
+    retries: int = 0
+    """Attempts beyond the first of their call."""
+    refused: dict[str, int] = {}
+    """Calls that never got to the actor, or outlived their time, by code."""
+    fallbacks: dict[str, int] = {}
+    """Answers that a fallback gave, by source."""
+    last_error: tuple[str, float] | None = None
+    """Code and time (trio) of the latest error."""
+
+
+class Meter:
+    """Collects a `Delta`."""
+
+    __slots__ = ("_delta", "dirty")
+
+    def __init__(self) -> None:
+        self._delta = _empty()
+        self.dirty = False
+        """Something has happened since the last `take`."""
+
+    def record(self, code: str | None, seconds: float, *, attempts: int, now: float) -> None:
+        """A call has ended: ``code`` is None for success, or its error's."""
+        delta = self._delta
+        delta.histogram.record(seconds)
+        delta.attempts += attempts
+        if attempts > 1:
+            delta.retries += attempts - 1
+        if code is not None:
+            delta.errors[code] = delta.errors.get(code, 0) + 1
+            delta.last_error = (code, now)
+        self.dirty = True
+
+    def refused(self, code: str, now: float) -> None:
+        """A call ended without the actor: it was full, gone, or too slow to answer."""
+        delta = self._delta
+        delta.refused[code] = delta.refused.get(code, 0) + 1
+        delta.last_error = (code, now)
+        self.dirty = True
+
+    def fell_back(self, source: str) -> None:
+        """A fallback has answered."""
+        self._delta.fallbacks[source] = self._delta.fallbacks.get(source, 0) + 1
+        self.dirty = True
+
+    def take(self) -> Delta:
+        """All since the last `take`; counting begins anew."""
+        delta, self._delta = self._delta, _empty()
+        self.dirty = False
+        return delta
+
+    def give_back(self, delta: Delta) -> None:
+        """What was taken could not be delivered: it is counted with what comes next."""
+        later, self._delta = self._delta, delta
+        add(self._delta, later)
+        self.dirty = True
+
+
+def add(total: Delta, more: Delta) -> None:
+    """Add ``more``, which came later, to ``total``."""
+    total.histogram.merge(more.histogram)
+    total.attempts += more.attempts
+    total.retries += more.retries
+    for mine, theirs in (
+        (total.errors, more.errors),
+        (total.refused, more.refused),
+        (total.fallbacks, more.fallbacks),
+    ):
+        for key, count in theirs.items():
+            mine[key] = mine.get(key, 0) + count
+    total.last_error = more.last_error or total.last_error
+
+
+def _empty() -> Delta:
+    return Delta(LatencyHistogram(), {}, refused={}, fallbacks={})
