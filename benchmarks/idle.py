@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import resource
 import ssl
 import sys
@@ -101,6 +102,8 @@ async def weigh(kind: str, count: int) -> dict[str, float]:
 
 def main() -> None:
     """Print the sample. ``--heap`` weighs with tracemalloc, which makes starting several times slower."""
+    # To look at all objects takes long enough for the runtime to complain of a blocked loop.
+    logging.getLogger("switchgear").setLevel(logging.ERROR)
     if "--heap" in sys.argv:
         tracemalloc.start()
     print(json.dumps(trio.run(weigh, sys.argv[1], int(sys.argv[2]))))
