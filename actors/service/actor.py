@@ -1,0 +1,117 @@
+"""The service actor: one external service, its guards, and the pool of workers that is its bulkhead.
+
+It holds no policy: the machines in its state decide, `road.py` walks a call past them, and what the actor does is to
+keep the road up to date with the configuration and to tell the metrics actor, once a tick, what has happened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import trio
+
+from switchgear.runtime import Actor, ActorError
+
+from ..errors import ServiceError
+from ..metrics import Report
+from .credentials import Authenticator
+from .fleet import Fleet
+from .gate import Gate
+from .road import Road
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from switchgear.runtime import Context, Ref, Watch
+
+    from ..config import ServiceConfig
+    from ..registry import InstanceSet
+    from ..transport import Door
+    from .messages import Request, ServiceResponse
+    from .state import ServiceState
+
+
+class ServiceActor(Actor):
+    """Answers `Request` with `ServiceResponse`, or with a `ServiceError`."""
+
+    errors: ClassVar = (ServiceError,)
+
+    def __init__(
+        self,
+        state: ServiceState,
+        instances: Watch[InstanceSet],
+        *,
+        door: Callable[[ServiceConfig], Door],
+        metrics: Ref,
+        tick: float,
+        user_agent: str,
+    ) -> None:
+        self._state = state
+        self._instances = instances
+        self._open_door = door
+        self._metrics = metrics
+        self._tick = tick
+        self._constant = (("User-Agent", user_agent), ("Accept", "application/json, */*;q=0.5"))
+        self._shipping = False
+        self._gate: Gate | None = None
+        self.concurrency = state.config.value.bulkhead.max_concurrent
+
+    async def setup(self, ctx: Context) -> None:
+        """Build the road. Nothing is connected: an idle service costs no socket."""
+        self._ctx = ctx
+        self._door = self._open_door(self._state.config.value)
+        self._road = self._build(self._state.config.value)
+
+    async def handle(self, message: Request) -> ServiceResponse[Any]:
+        """One call."""
+        config = self._state.config.value
+        if config is not self._road.config:
+            self._road = self._build(config)
+            self._ctx.resize(config.bulkhead.max_concurrent)
+        return await self._metered(self._road, message)
+
+    async def _metered(self, road: Road, request: Request) -> ServiceResponse[Any]:
+        started = trio.current_time()
+        try:
+            response = await road.call(request, self._ctx.deadline)
+        except ServiceError as error:
+            self._record(error.code.value, started, request)
+            raise
+        self._record(None, started, request)
+        return response
+
+    def _record(self, code: str | None, started: float, request: Request) -> None:
+        self._state.meter.record(
+            code, trio.current_time() - started, attempts=request.progress.attempts, now=trio.current_time()
+        )
+        if not self._shipping:
+            self._shipping = True
+            self._ctx.start_soon(self._ship)
+
+    async def _ship(self) -> None:
+        """Tell the metrics actor what has happened, one tick after the first thing did. Idle, it costs nothing."""
+        await trio.sleep(self._tick)
+        self._shipping = False
+        self._state.ship(self._metrics)
+
+    async def teardown(self) -> None:
+        """Close the connections; what has not been shipped yet stays in the state for the next life."""
+        await self._door.aclose()
+
+    def _build(self, config: ServiceConfig) -> Road:
+        state = self._state
+        limiter = state.limiter
+        if limiter is None:
+            self._gate = None
+        elif self._gate is None or self._gate.limiter is not limiter:  # else its queue goes on
+            self._gate = Gate(limiter, self._ctx.start_soon)
+        return Road(
+            config,
+            state,
+            fleet=Fleet(state.name, self._instances, config.balancer, self._ctx.rng),
+            gate=self._gate,
+            auth=Authenticator(config.auth, state.tokens),
+            door=self._door,
+            headers=(*self._constant, *config.headers.items()),
+            rng=self._ctx.rng,
+        )

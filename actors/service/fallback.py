@@ -1,0 +1,120 @@
+"""What a caller gets when the service fails: the fallbacks of the configuration, in order, the first that answers.
+
+They run in the caller's task and not in the actor, so that they also answer when the actor is full, crashing or gone,
+and so that waiting for an alternative service holds no place in this one's bulkhead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..config import AlternativeFallback, CacheFallback, DefaultFallback
+from ..errors import ErrorCode, FallbackFailed, ServiceError
+from .decode import decode
+from .messages import ServiceResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..config import Fallback
+    from .messages import Request
+    from .state import ServiceState
+
+_NEVER = (ErrorCode.INVALID_REQUEST, ErrorCode.INVALID_CONFIG, ErrorCode.UNKNOWN_SERVICE)
+
+
+async def fall_back(
+    request: Request,
+    error: ServiceError,
+    state: ServiceState,
+    elsewhere: Callable[[str, Request], Awaitable[ServiceResponse[Any]]],
+) -> ServiceResponse[Any]:
+    """The answer of the first fallback that applies to ``error`` and has one.
+
+    Args:
+        request: the call that failed.
+        error: what it failed of.
+        state: of the service that failed.
+        elsewhere: asks another service, by name.
+
+    Raises:
+        ServiceError: ``error`` itself if no fallback answers, with the errors of those that failed as notes.
+    """
+    for fallback in state.config.value.fallbacks:
+        if not _applies(fallback, error):
+            continue
+        try:
+            response = await _try(fallback, request, error, state, elsewhere)
+        except ServiceError as failed:
+            error.add_note(f"fallback {fallback.kind!r} failed: {failed}")
+            continue
+        if response is not None:
+            state.meter.fell_back(response.source)
+            return response
+        error.add_note(f"fallback {fallback.kind!r} had no answer")
+    raise error
+
+
+def _applies(fallback: Fallback, error: ServiceError) -> bool:
+    return error.code in fallback.on if fallback.on else error.code not in _NEVER
+
+
+async def _try(
+    fallback: Fallback,
+    request: Request,
+    error: ServiceError,
+    state: ServiceState,
+    elsewhere: Callable[[str, Request], Awaitable[ServiceResponse[Any]]],
+) -> ServiceResponse[Any] | None:
+    if isinstance(fallback, CacheFallback):
+        return _from_cache(fallback, request, error, state)
+    if isinstance(fallback, DefaultFallback):
+        return _answer(request, error, data=fallback.value, source="default", stale=False)
+    assert isinstance(fallback, AlternativeFallback)
+    return await _alternative(fallback, request, error, elsewhere)
+
+
+def _from_cache(
+    fallback: CacheFallback, request: Request, error: ServiceError, state: ServiceState
+) -> ServiceResponse[Any] | None:
+    if state.cache is None:
+        return None
+    reply = state.cache.get(request, fallback.max_age, trio.current_time())
+    if reply is None:
+        return None
+    data = None if request.method == "HEAD" else decode(reply, request.type)
+    return _answer(request, error, data=data, source="cache", stale=True, status=reply.status, headers=reply.headers)
+
+
+async def _alternative(
+    fallback: AlternativeFallback,
+    request: Request,
+    error: ServiceError,
+    elsewhere: Callable[[str, Request], Awaitable[ServiceResponse[Any]]],
+) -> ServiceResponse[Any]:
+    try:
+        answer = await elsewhere(fallback.service, request)
+    except ServiceError as failed:
+        raise FallbackFailed(f"{fallback.service}: {failed}", service=fallback.service) from failed
+    return _answer(
+        request,
+        error,
+        data=answer.data,
+        source="alternative",
+        stale=answer.stale,
+        status=answer.status,
+        headers=answer.headers,
+    )
+
+
+def _answer(request: Request, error: ServiceError, **fields: Any) -> ServiceResponse[Any]:
+    return ServiceResponse(
+        success=True,
+        request_id=request.request_id,
+        attempts=request.progress.attempts,
+        elapsed=trio.current_time() - request.started,
+        error=error,
+        **fields,
+    )

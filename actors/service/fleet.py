@@ -1,0 +1,73 @@
+"""The instances of a service as its actor sees them: the registry's last snapshot, and a balancer over it.
+
+Reading the snapshot is an attribute, so a call costs no round trip to the registry. The balancer is told only when
+the snapshot has changed; calls in flight on an instance are counted on, whatever the registry says meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import NoHealthyInstances
+from ..machines.balancer import Endpoint, PowerOfTwo, RoundRobin, WeightedRandom
+from .target import Target
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Collection
+
+    from switchgear.runtime import Watch
+
+    from ..machines.balancer import Balancer
+    from ..registry import InstanceSet
+
+_BALANCERS: dict[str, type[Balancer]] = {
+    "round_robin": RoundRobin,
+    "weighted_random": WeightedRandom,
+    "p2c": PowerOfTwo,
+}
+
+
+class Fleet:
+    """Picks an instance for each attempt."""
+
+    def __init__(self, service: str, instances: Watch[InstanceSet], balancer: str, rng: random.Random) -> None:
+        self._service = service
+        self._instances = instances
+        self._balancer = _BALANCERS[balancer](rng)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._targets: dict[str, Target] = {}
+        self._seen: InstanceSet | None = None
+
+    def pick(self, avoid: Collection[str] = ()) -> tuple[Endpoint, Target]:
+        """An instance to try, preferably none of ``avoid``.
+
+        Raises:
+            NoHealthyInstances: none is known, healthy and of a weight above zero.
+        """
+        if self._instances.value is not self._seen:
+            self._refresh(self._instances.value)
+        endpoint = self._balancer.pick(frozenset(avoid)) or self._balancer.pick()
+        if endpoint is None:
+            known = len(self._instances.value.instances)
+            raise NoHealthyInstances(f"none of the {known} known instances can be used; register one or mend them")
+        return endpoint, self._targets[endpoint.id]
+
+    def begin(self, endpoint: Endpoint) -> None:
+        """An attempt on this instance is under way."""
+        self._balancer.begin(endpoint)
+
+    def end(self, endpoint: Endpoint) -> None:
+        """It is over."""
+        self._balancer.end(endpoint)
+
+    def _refresh(self, instances: InstanceSet) -> None:
+        self._seen = instances
+        self._targets = {one.id: Target.parse(one.endpoint) for one in instances.routable}
+        old = self._endpoints
+        self._endpoints = {}
+        for one in instances.routable:
+            endpoint = old.get(one.id) or Endpoint(one.id, one.weight)
+            endpoint.weight = one.weight
+            self._endpoints[one.id] = endpoint
+        self._balancer.update(list(self._endpoints.values()))

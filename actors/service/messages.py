@@ -1,0 +1,72 @@
+"""What is said to a service actor, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from ..errors import ServiceError
+
+T = TypeVar("T")
+
+Source: TypeAlias = Literal["live", "cache", "default", "alternative", "degraded", "queued"]
+
+
+class Progress:
+    """The caller's notebook: what the actor has tried so far, readable when the ask itself ends without an answer."""
+
+    __slots__ = ("attempts", "last_error")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.last_error: ServiceError | None = None
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One call, checked and quoted by the caller's side (`target.py`)."""
+
+    method: str
+    target: str
+    """Path and query, below the instance's prefix."""
+    request_id: str
+    """One a call, the same over all attempts."""
+    deadline: float
+    """Trio time at which the call's own timeout ends. The caller's cancel scopes may end it earlier."""
+    started: float
+    """Trio time at which the call began."""
+    progress: Progress
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    type: Any = None
+    """What to decode the body into; None guesses by content type."""
+    idempotency_key: str | None = None
+    affinity: str | None = None
+
+
+class ServiceResponse(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """The answer to a call. ``source`` and ``stale`` always tell the truth about where it comes from."""
+
+    success: bool
+    """False only in what `try_request` returns for an error."""
+    data: T
+    """The decoded body; None where there is none."""
+    status: int | None = None
+    """HTTP status; None if no HTTP answer is behind it."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Names in lower case."""
+    request_id: str = ""
+    source: Source = "live"
+    stale: bool = False
+    """An answer of the past, given because there was none of the present."""
+    attempts: int = 0
+    """How often the service was tried for this call."""
+    elapsed: float = 0.0
+    """Seconds from the call to the answer."""
+    error: ServiceError | None = None
+    """What went wrong: set when ``success`` is False, and beside a fallback's answer."""
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, or None."""
+        wanted = name.lower()
+        return next((value for known, value in self.headers if known == wanted), None)

@@ -1,0 +1,244 @@
+"""The road of one call: what happens to a request, in which order, under one configuration.
+
+For each attempt: deadline, breaker, limiter, balancer, credentials, transport, decode, and the outcome told to
+everybody who learns from it. Around the attempts: the retry policy. The order is fixed and each part can be switched
+off; each attempt counts for the breaker and takes a token. Fallbacks are the caller's side (`fallback.py`): they must
+also work when this actor is full, or down.
+
+A road is made from a configuration and thrown away with it: calls under way keep theirs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from switchgear.runtime.wall import wall_time
+
+from ..errors import (
+    AuthFailed,
+    CallTimeout,
+    CircuitOpen,
+    HTTPStatusError,
+    RateLimited,
+    ServiceError,
+    TransportError,
+)
+from ..machines import retry
+from ..transport import Wire
+from .decode import decode
+from .messages import ServiceResponse
+
+if TYPE_CHECKING:
+    import random
+    from typing import Any
+
+    from ..config import ServiceConfig
+    from ..machines.breaker import Permit
+    from ..machines.tokens import Token
+    from ..transport import Door, Reply
+    from .credentials import Authenticator, Credentials
+    from .fleet import Fleet
+    from .gate import Gate
+    from .messages import Request
+    from .state import ServiceState
+    from .target import Target
+
+_MAX_REDIRECTS = 5
+
+
+class Road:
+    """Takes calls to one service, under one configuration."""
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        state: ServiceState,
+        *,
+        fleet: Fleet,
+        gate: Gate | None,
+        auth: Authenticator,
+        door: Door,
+        headers: tuple[tuple[str, str], ...],
+        rng: random.Random,
+    ) -> None:
+        self.config = config
+        self._state = state
+        self._fleet = fleet
+        self._gate = gate
+        self._auth = auth
+        self._door = door
+        self._headers = headers  # of every request
+        self._rng = rng
+
+    async def call(self, request: Request, deadline: float) -> ServiceResponse[Any]:
+        """Attempts until one succeeds or no other is allowed.
+
+        Args:
+            request: the call.
+            deadline: when nobody will wait for it any more (trio time): no sleep goes past it.
+
+        Raises:
+            ServiceError: of the last attempt.
+        """
+        failed_at: list[str] = []
+        while True:
+            request.progress.attempts += 1
+            try:
+                reply = await self._attempt(request, deadline, failed_at)
+                return self._response(request, reply)
+            except ServiceError as error:
+                failure = self._signed(error, request)
+            request.progress.last_error = failure
+            delay = self._retry_delay(failure, request, deadline)
+            if delay is None:
+                raise failure
+            await trio.sleep(delay)
+            if self._state.breaker.retry_at(trio.current_time()) is not None:
+                raise failure  # the breaker opened meanwhile: what went wrong first says more than CIRCUIT_OPEN
+
+    async def _attempt(self, request: Request, deadline: float, failed_at: list[str]) -> Reply:
+        now = trio.current_time()
+        if now >= request.deadline:
+            raise CallTimeout("its time was over before it could be tried")
+        permit = self._admit(now)
+        try:
+            if self._gate is not None:
+                await self._gate.enter(deadline)
+            endpoint, target = self._fleet.pick(failed_at)
+            token = self._auth.credentials(now)
+            wire = self._wire(request, token.value)
+            self._fleet.begin(endpoint)
+            try:
+                reply = await self._exchange(request, wire, target)
+            except ServiceError:
+                failed_at.append(endpoint.id)
+                raise
+            finally:
+                self._fleet.end(endpoint)
+            if reply.status < 400:
+                self._succeeded(request, reply, permit)
+                return reply
+            failed_at.append(endpoint.id)
+            raise self._refusal(reply, permit, token)
+        except (TransportError, CallTimeout):
+            permit.failure(trio.current_time())
+            raise
+        finally:
+            # Unsettled here: a refusal on our own side, or the caller has gone. The service is not to blame for
+            # either, unless the call's own time is over, which is the slowness that a breaker is there for.
+            now = trio.current_time()
+            if now >= request.deadline:
+                permit.failure(now)
+            permit.cancel(now)
+
+    def _admit(self, now: float) -> Permit:
+        permit = self._state.breaker.try_acquire(now)
+        if permit is None:
+            at = self._state.breaker.retry_at(now)
+            wait = "" if at is None else f"; the next trial is in {max(0.0, at - now):.3g} s"
+            raise CircuitOpen(f"the circuit breaker is {self._state.breaker.state.value}{wait}", retry_at=at)
+        return permit
+
+    async def _exchange(self, request: Request, wire: Wire, target: Target) -> Reply:
+        """One request on the wire, with the redirects that stay on its origin."""
+        timeout = self.config.timeout
+        end = request.deadline
+        if timeout.attempt is not None:
+            end = min(end, trio.current_time() + timeout.attempt)
+        with trio.CancelScope(deadline=end):
+            for _ in range(_MAX_REDIRECTS + 1):
+                reply = await self._door.exchange(
+                    target, wire, connect=timeout.connect, max_bytes=self.config.max_response_bytes
+                )
+                onward = self._redirect(wire, reply, target)
+                if onward is None:
+                    return reply
+                wire = onward
+            raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
+        which = "call" if end >= request.deadline else "attempt"
+        raise CallTimeout(f"no whole answer before the {which}'s timeout", retryable=which == "attempt")
+
+    def _redirect(self, wire: Wire, reply: Reply, target: Target) -> Wire | None:
+        location = reply.header("location")
+        if not self.config.follow_redirects or reply.status not in (301, 302, 303, 307, 308) or location is None:
+            return None
+        onward = target.relative(location, wire.target)
+        if onward is None:
+            raise HTTPStatusError("it redirects to another origin, which is not followed", status=reply.status)
+        if reply.status in (307, 308) or wire.method in ("GET", "HEAD"):
+            return msgspec.structs.replace(wire, target=onward)
+        headers = tuple(pair for pair in wire.headers if pair[0].lower() != "content-type")
+        return Wire("GET", onward, headers, b"")
+
+    def _succeeded(self, request: Request, reply: Reply, permit: Permit) -> None:
+        now = trio.current_time()
+        permit.success(now)
+        if self._state.cache is not None:
+            self._state.cache.put(request, reply, now)
+
+    def _refusal(self, reply: Reply, permit: Permit, token: Token[Credentials]) -> ServiceError:
+        """What an error status means: to the breaker, to the token cache, and to the caller."""
+        now = trio.current_time()
+        if reply.status >= 500:
+            permit.failure(now)
+        else:  # the service works: what it refuses is the request
+            permit.success(now)
+        if reply.status == 401:
+            self._auth.refused(token)
+            return AuthFailed("the service answered 401: it does not take our credentials")
+        after = retry.parse_retry_after(reply.header("retry-after"), date=reply.header("date"), wall_now=wall_time())
+        error = RateLimited if reply.status == 429 else HTTPStatusError
+        return error(
+            f"the service answered {reply.status}",
+            status=reply.status,
+            headers=reply.headers,
+            body=reply.body,
+            retry_at=None if after is None else now + after,
+        )
+
+    def _wire(self, request: Request, credentials: Credentials) -> Wire:
+        headers = [*self._headers, *request.headers, ("X-Request-ID", request.request_id)]
+        headers.append(("X-Retry-Attempt", str(request.progress.attempts - 1)))
+        if request.idempotency_key is not None:
+            headers.append(("Idempotency-Key", request.idempotency_key))
+        headers.extend(credentials.headers)  # last, after the path has been found to stay with the service
+        target = request.target
+        if credentials.query:
+            target += ("&" if "?" in target else "?") + credentials.query
+        return Wire(request.method, target, tuple(headers), request.body)
+
+    def _retry_delay(self, failure: ServiceError, request: Request, deadline: float) -> float | None:
+        """Seconds until the next attempt; None if there is to be none."""
+        policy = self.config.retry
+        attempts = request.progress.attempts
+        keyed = request.idempotency_key is not None
+        if attempts >= policy.max_attempts or not retry.retryable(policy, failure, request.method, keyed=keyed):
+            return None
+        now = trio.current_time()
+        # The service's own word counts for more than our arithmetic, also when it asks for a shorter wait.
+        delay = retry.delay(policy, attempts, self._rng) if failure.retry_at is None else failure.retry_at - now
+        return None if now + delay >= min(deadline, request.deadline) else max(0.0, delay)
+
+    def _response(self, request: Request, reply: Reply) -> ServiceResponse[Any]:
+        try:
+            data = None if request.method == "HEAD" else decode(reply, request.type)
+        except ServiceError as error:
+            raise self._signed(error, request) from error.__cause__
+        return ServiceResponse(
+            success=True,
+            data=data,
+            status=reply.status,
+            headers=reply.headers,
+            request_id=request.request_id,
+            attempts=request.progress.attempts,
+            elapsed=trio.current_time() - request.started,
+        )
+
+    def _signed(self, error: ServiceError, request: Request) -> ServiceError:
+        """With the names that a reader of the error wants."""
+        error.service, error.request_id = self._state.name, request.request_id
+        error.attempts = request.progress.attempts
+        return error

@@ -1,0 +1,75 @@
+"""What a service keeps through the crashes of its actor: a crash must not close an open breaker or refill a bucket.
+
+It is shared by the lives of the actor (through the factory, one after the other) and, for the cache and the meter, by
+the callers' side, where fallbacks run. All of it is pure and changed synchronously, so no life can leave it half done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from switchgear.runtime import Watch
+
+from ..config import ServiceConfig
+from ..events import BreakerChanged
+from ..machines.breaker import CircuitBreaker
+from ..machines.bucket import TokenBucket
+from ..machines.limiter import Limiter
+from ..machines.meter import Meter
+from ..machines.tokens import TokenCache
+from .cache import ResponseCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from switchgear.runtime import Event
+
+    from ..machines.breaker import BreakerState
+    from .credentials import Credentials
+
+
+class ServiceState:
+    """The memory of one service."""
+
+    def __init__(self, config: ServiceConfig, path: str, emit: Callable[[Event], None]) -> None:
+        self.name = config.name
+        self.path = path
+        self.config = Watch(config)
+        """The configuration in force. A call that is under way ends under the one it began with."""
+        self.meter = Meter()
+        self._emit = emit
+        self._tune(config, None)
+
+    def reconfigure(self, config: ServiceConfig) -> None:
+        """Take over a new configuration, keeping what was learned where it still means the same."""
+        old = self.config.value
+        self._tune(config, old)
+        self.config.set(config)
+
+    def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
+        if old is None:
+            self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
+        elif config.breaker != old.breaker:
+            kept = self.breaker.snapshot()
+            self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
+            self.breaker.restore(kept)
+        if old is None or config.rate_limit != old.rate_limit:
+            self.limiter = _limiter(config)
+        if old is None or config.auth != old.auth:
+            self.tokens: TokenCache[Credentials] = TokenCache()
+        cache = next((one for one in config.fallbacks if one.kind == "cache"), None)
+        if old is None or cache != self._cache_config:
+            self._cache_config = cache
+            self.cache = None if cache is None else ResponseCache(cache.max_entries, cache.max_bytes)
+
+    def _breaker_changed(self, old: BreakerState, new: BreakerState, reason: str, now: float) -> None:
+        self._emit(BreakerChanged(path=self.path, service=self.name, old=old.value, new=new.value, reason=reason))
+
+
+def _limiter(config: ServiceConfig) -> Limiter | None:
+    limit = config.rate_limit
+    if limit is None:
+        return None
+    rate = limit.rate / limit.per
+    burst = limit.burst if limit.burst is not None else max(1, int(limit.rate))
+    return Limiter(TokenBucket(rate, burst))

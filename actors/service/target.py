@@ -1,0 +1,146 @@
+"""Where a request goes and under which names: addresses, paths, headers. Pure, and the only door to the wire.
+
+Nothing that a caller passes may leave the service: not by an absolute URL, not by ``//host``, not by dot segments,
+not by a line break in a path or a header. All of it is refused here, before a credential is anywhere near.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+import msgspec
+
+from ..errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: methods and header names
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, section 5.5: no CR, LF, NUL or other controls
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_DOTS = {".", ".."}
+_PATH_SAFE = "/%:@!$&'()*+,;=~-._"  # what quote() leaves alone in a path; the caller may have quoted already
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_OURS = {"host", "content-length", "transfer-encoding", "connection", "x-request-id", "x-retry-attempt"}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The address of one instance: an origin, and the path that all its requests are under."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+    """Empty, or a path that starts with a slash and does not end in one."""
+
+    @classmethod
+    def parse(cls, url: str) -> "Target":
+        """From a base URL that the configuration has checked."""
+        parts = urlsplit(url)
+        port = parts.port if parts.port is not None else _DEFAULT_PORTS[parts.scheme]
+        return cls(parts.scheme, parts.hostname or "", port, parts.path.rstrip("/"))
+
+    @property
+    def authority(self) -> str:
+        """``host`` or ``host:port``, as in a Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if _DEFAULT_PORTS[self.scheme] == self.port else f"{host}:{self.port}"
+
+    def url(self, target: str) -> str:
+        """The URL of a request target (path and query) below the prefix."""
+        return f"{self.scheme}://{self.authority}{self.prefix}{target}"
+
+    def relative(self, location: str, target: str) -> str | None:
+        """The target that a redirect from ``target`` leads to, or None if it leaves the origin or the prefix."""
+        from urllib.parse import urljoin
+
+        parts = urlsplit(urljoin(self.url(target), location))
+        try:
+            there = Target.parse(f"{parts.scheme}://{parts.netloc}")
+        except (KeyError, ValueError):
+            return None
+        path = parts.path or "/"
+        if (there.scheme, there.host, there.port) != (self.scheme, self.host, self.port) or parts.username is not None:
+            return None
+        if not (path + "/").startswith(self.prefix + "/"):
+            return None
+        return path[len(self.prefix) :] + (f"?{parts.query}" if parts.query else "")
+
+
+def check_method(method: str) -> str:
+    """The method in capitals. Raises InvalidRequest for what is no token."""
+    if not _TOKEN.fullmatch(method):
+        raise InvalidRequest(f"{method!r:.80} is not an HTTP method: use GET, POST, or another single word")
+    return method.upper()
+
+
+def build_target(path: str, params: Mapping[str, Any] | None) -> str:
+    """Path and query of a request, quoted. Raises InvalidRequest for a path that could leave the service."""
+    path, _, query = path.partition("?")
+    _check_path(path)
+    if _CONTROL.search(query) or "#" in query:
+        raise InvalidRequest("the query of the path has a control character or a '#': pass it in params instead")
+    target = quote(path, safe=_PATH_SAFE)
+    pairs = urlencode([pair for name, value in (params or {}).items() for pair in _pairs(name, value)])
+    query = "&".join(part for part in (quote(query, safe=_PATH_SAFE + "?"), pairs) if part)
+    return f"{target}?{query}" if query else target
+
+
+def _check_path(path: str) -> None:
+    if path and not path.startswith("/"):
+        raise InvalidRequest(f"a path starts with '/' and has no scheme or host, unlike {path!r:.80}")
+    if path.startswith("//"):
+        raise InvalidRequest("a path that starts with '//' names another host: remove one slash")
+    if _CONTROL.search(unquote(path)) or "\\" in path or "#" in path:
+        raise InvalidRequest("a path has no control characters, backslashes or '#': quote them with %XX where meant")
+    decoded = path
+    for _ in range(3):  # %252e%252e: some servers decode twice
+        if _DOTS.intersection(decoded.replace("\\", "/").split("/")):
+            raise InvalidRequest("a path has no '.' or '..' segments: they could leave the service")
+        decoded = unquote(decoded)
+
+
+def _pairs(name: str, value: Any) -> Iterable[tuple[str, str]]:
+    if value is None:
+        return ()
+    if isinstance(value, (list, tuple)):
+        return ((name, _text(name, one)) for one in value)
+    return ((name, _text(name, value)),)
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise InvalidRequest(f"parameter {name!r} is a {type(value).__name__}: give text, a number, or a list of these")
+
+
+def check_headers(headers: Mapping[str, str] | Sequence[tuple[str, str]] | None) -> tuple[tuple[str, str], ...]:
+    """A caller's headers as pairs. Raises InvalidRequest for what could split the request, or is ours to set."""
+    pairs = headers.items() if headers is not None and hasattr(headers, "items") else headers or ()
+    checked = []
+    for name, value in pairs:
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise InvalidRequest(f"{name!r:.80} is not a header name: letters, digits and '-'")
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            raise InvalidRequest(f"the value of header {name!r} must be text without line breaks or controls")
+        if name.lower() in _OURS:
+            if name.lower() == "x-request-id":
+                continue  # taken by `request_id_of`
+            raise InvalidRequest(f"header {name!r} is set by Switchgear and cannot be passed")
+        checked.append((name, value))
+    return tuple(checked)
+
+
+def request_id_of(headers: Mapping[str, str] | None) -> str | None:
+    """The caller's own ``X-Request-ID``, if there is one. Raises InvalidRequest if it does not look like one."""
+    for name, value in (headers or {}).items():
+        if name.lower() == "x-request-id":
+            if not _REQUEST_ID.fullmatch(value):
+                raise InvalidRequest("X-Request-ID must match [A-Za-z0-9._-]{1,128}")
+            return value
+    return None

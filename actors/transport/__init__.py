@@ -1,0 +1,11 @@
+"""The seam to the wire: how a service actor exchanges one request for one reply.
+
+`Door` is what the service actor knows; what is behind it can be changed without touching the rest. Now it is any
+`httpx.AsyncBaseTransport` (`HttpxDoor`).
+"""
+
+from .door import Door as Door
+from .door import Reply as Reply
+from .door import Wire as Wire
+from .httpx_door import HttpxDoor as HttpxDoor
+from .httpx_door import shared_tls as shared_tls

@@ -1,0 +1,57 @@
+"""What the service actor asks of a transport, and what it gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from ..service.target import Target
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """One request as it goes out: everything is checked, nothing is left to add."""
+
+    method: str
+    target: str
+    """Path and query, below the instance's prefix."""
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One response, read to its end."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    """Names in lower case, in the order of the wire."""
+    body: bytes
+    """Decoded, if the peer compressed it."""
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header (name in lower case), or None."""
+        return next((value for known, value in self.headers if known == name), None)
+
+
+class Door(Protocol):
+    """A way to the instances of one service."""
+
+    async def exchange(self, to: Target, wire: Wire, *, connect: float, max_bytes: int) -> Reply:
+        """Send, and read the whole answer. The caller's cancel scope is the deadline of all of it.
+
+        Args:
+            to: the instance.
+            wire: the request.
+            connect: seconds that connecting may take.
+            max_bytes: of the decoded body.
+
+        Raises:
+            TransportError: no whole answer came; ``processed`` tells whether the peer can have done the work.
+            ResponseTooLarge: the body is larger than ``max_bytes``.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...

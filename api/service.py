@@ -1,0 +1,291 @@
+"""A service as its callers see it: checked requests go to the actor, answers and errors come back.
+
+What runs here runs in the caller's task: the checks, the wait, and the fallbacks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, final, overload
+
+import msgspec
+import trio
+
+from switchgear.actors import errors
+from switchgear.actors.service.fallback import fall_back
+from switchgear.actors.service.messages import Progress, Request, ServiceResponse
+from switchgear.actors.service.target import build_target, check_headers, check_method, request_id_of
+from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, MailboxFull
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from switchgear.actors.config import ServiceConfig
+    from switchgear.actors.service.state import ServiceState
+    from switchgear.runtime import Ref
+
+T = TypeVar("T")
+
+
+@final
+class Service:
+    """One external service. Got from `Runtime.service`; valid for as long as the runtime.
+
+    All times are seconds. Every call ends exactly once: with a response, with a `ServiceError`, or cancelled by your
+    own cancel scope; in each case nothing of it is left running.
+    """
+
+    def __init__(
+        self,
+        ref: Ref,
+        state: ServiceState,
+        elsewhere: Callable[[str, Request], Awaitable[ServiceResponse[Any]]],
+        rng: random.Random,
+    ) -> None:
+        self._ref = ref
+        self._state = state
+        self._elsewhere = elsewhere
+        self._rng = rng
+
+    def __repr__(self) -> str:
+        return f"<Service {self.name!r} breaker {self.breaker}>"
+
+    @property
+    def name(self) -> str:
+        """As in the configuration."""
+        return self._state.name
+
+    @property
+    def config(self) -> ServiceConfig:
+        """The configuration in force."""
+        return self._state.config.value
+
+    @property
+    def breaker(self) -> str:
+        """State of the circuit breaker: ``closed``, ``open`` or ``half_open``."""
+        return self._state.breaker.state.value
+
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        type: type[T],
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+        affinity: str | None = None,
+        fallback: bool = True,
+    ) -> ServiceResponse[T]: ...
+
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        type: None = None,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+        affinity: str | None = None,
+        fallback: bool = True,
+    ) -> ServiceResponse[Any]: ...
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        type: Any = None,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+        affinity: str | None = None,
+        fallback: bool = True,
+    ) -> ServiceResponse[Any]:
+        """Call the service.
+
+        Args:
+            method: GET, POST, ...; any HTTP token.
+            path: below the service's base URL, starting with a slash; it cannot leave the service.
+            type: what to decode the JSON body into: a msgspec Struct, a dataclass, a builtin, or ``bytes`` for the
+                body as it is. None guesses by content type.
+            params: the query: text, numbers, booleans, lists of these; None values are left out.
+            json: a body to encode as JSON. Not together with ``content``.
+            content: a body as it is.
+            headers: more headers. A valid ``X-Request-ID`` among them is used as this call's.
+            timeout: for the whole call, retries and waits included; None takes ``timeout.total`` of the configuration.
+                Your own cancel scope bounds the call as well.
+            idempotency_key: sent as ``Idempotency-Key`` with each attempt; allows retries of any method.
+            affinity: calls with the same value prefer the same instance, where the balancer can.
+            fallback: False raises instead of trying the configured fallbacks.
+
+        Raises:
+            ServiceError: one subclass a code; see `switchgear.actors.errors`.
+        """
+        request = self._build(method, path, type, params, json, content, headers, timeout, idempotency_key, affinity)
+        return await self.send(request) if fallback else await self._ask(request)
+
+    async def try_request(self, method: str, path: str, **options: Any) -> ServiceResponse[Any]:
+        """As `request`, but a `ServiceError` is returned, in ``response.error``, with ``success`` False."""
+        started = trio.current_time()
+        try:
+            return await self.request(method, path, **options)
+        except errors.ServiceError as error:
+            return ServiceResponse(
+                success=False,
+                data=None,
+                status=getattr(error, "status", None),
+                request_id=error.request_id or "",
+                attempts=error.attempts,
+                elapsed=trio.current_time() - started,
+                error=error,
+            )
+
+    @overload
+    async def get(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    @overload
+    async def get(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    async def get(self, path: str, *, type: Any = None, **options: Any) -> ServiceResponse[Any]:
+        """`request` with GET."""
+        return await self.request("GET", path, type=type, **options)
+
+    @overload
+    async def post(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    @overload
+    async def post(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    async def post(self, path: str, *, type: Any = None, **options: Any) -> ServiceResponse[Any]:
+        """`request` with POST."""
+        return await self.request("POST", path, type=type, **options)
+
+    @overload
+    async def put(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    @overload
+    async def put(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    async def put(self, path: str, *, type: Any = None, **options: Any) -> ServiceResponse[Any]:
+        """`request` with PUT."""
+        return await self.request("PUT", path, type=type, **options)
+
+    @overload
+    async def patch(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    @overload
+    async def patch(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    async def patch(self, path: str, *, type: Any = None, **options: Any) -> ServiceResponse[Any]:
+        """`request` with PATCH."""
+        return await self.request("PATCH", path, type=type, **options)
+
+    @overload
+    async def delete(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    @overload
+    async def delete(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    async def delete(self, path: str, *, type: Any = None, **options: Any) -> ServiceResponse[Any]:
+        """`request` with DELETE."""
+        return await self.request("DELETE", path, type=type, **options)
+
+    async def head(self, path: str, **options: Any) -> ServiceResponse[None]:
+        """`request` with HEAD; there is no body, so ``data`` is None."""
+        return await self.request("HEAD", path, **options)
+
+    def _build(
+        self,
+        method: str,
+        path: str,
+        type_: Any,
+        params: Mapping[str, Any] | None,
+        json: Any,
+        content: bytes | str | None,
+        headers: Mapping[str, str] | None,
+        timeout: float | None,
+        idempotency_key: str | None,
+        affinity: str | None,
+    ) -> Request:
+        """Check everything, quote what needs it. Raises InvalidRequest."""
+        request_id = ""
+        try:
+            request_id = request_id_of(headers) or f"{self._rng.getrandbits(128):032x}"
+            body, extra = _body(json, content, headers)
+            if timeout is not None and not timeout > 0:
+                raise errors.InvalidRequest(f"timeout must be more than 0 seconds, not {timeout!r}")
+            now = trio.current_time()
+            return Request(
+                method=check_method(method),
+                target=build_target(path, params),
+                request_id=request_id,
+                deadline=now + (self.config.timeout.total if timeout is None else timeout),
+                started=now,
+                progress=Progress(),
+                headers=check_headers(headers) + extra,
+                body=body,
+                type=type_,
+                idempotency_key=None if idempotency_key is None else _header_text(idempotency_key),
+                affinity=affinity,
+            )
+        except errors.InvalidRequest as error:
+            error.service, error.request_id = self.name, request_id
+            raise
+
+    async def send(self, request: Request) -> ServiceResponse[Any]:
+        """Send a request that has been built already, with this service's fallbacks: how alternatives are asked."""
+        try:
+            return await self._ask(request)
+        except errors.ServiceError as error:
+            if not self.config.fallbacks:
+                raise
+            return await fall_back(request, error, self._state, self._elsewhere)
+
+    async def _ask(self, request: Request) -> ServiceResponse[Any]:
+        """One ask; the kernel's errors become the service's."""
+        try:
+            response: ServiceResponse[Any] = await self._ref.ask(request, request.deadline - trio.current_time())
+        except AskTimeout as error:
+            failure: errors.ServiceError = errors.CallTimeout(f"no answer before the call's timeout ({error.args[1]})")
+            failure.__cause__ = request.progress.last_error
+        except MailboxFull as error:
+            failure = errors.Overloaded(f"the bulkhead is full: {error.args[1]}")
+        except ActorCrashed as error:
+            failure = errors.ActorCrashed("the service's actor crashed with this call in hand")
+            failure.__cause__ = error
+        except ActorStopped as error:
+            failure = errors.ShuttingDown(f"the service is gone: {error.args[1]}")
+        except AskLoop as error:
+            failure = errors.InvalidRequest(f"a call from within this service's own actor: {error.args[1]}")
+        else:
+            return response
+        self._state.meter.refused(failure.code.value, trio.current_time())
+        failure.service, failure.request_id = self.name, request.request_id
+        failure.attempts = request.progress.attempts
+        raise failure
+
+
+def _body(
+    json: Any, content: bytes | str | None, headers: Mapping[str, str] | None
+) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """The bytes to send, and the content type where the caller has given none."""
+    if json is None:
+        if content is None:
+            return b"", ()
+        return (content.encode() if isinstance(content, str) else bytes(content)), ()
+    if content is not None:
+        raise errors.InvalidRequest("give a body as json or as content, not both")
+    try:
+        body = msgspec.json.encode(json)
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise errors.InvalidRequest(f"the body cannot be encoded as JSON: {error}") from error
+    typed = any(name.lower() == "content-type" for name in headers or ())
+    return body, () if typed else (("Content-Type", "application/json"),)
+
+
+def _header_text(key: str) -> str:
+    check_headers({"Idempotency-Key": key})
+    return key

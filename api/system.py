@@ -1,0 +1,190 @@
+"""A running Switchgear: the tree of actors behind `open_runtime`, and the handle that a program holds.
+
+The tree: ``/metrics`` first, then ``/registry``, then ``/services`` with one actor for each service, so that at the
+end services stop before what they report to.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import trio
+
+from switchgear.actors import errors
+from switchgear.actors.config import RuntimeConfig, ServiceConfig, load_config
+from switchgear.actors.metrics import Metrics, MetricsActor
+from switchgear.actors.registry import Health, Registry, RegistryActor
+from switchgear.actors.service.actor import ServiceActor
+from switchgear.actors.service.state import ServiceState
+from switchgear.actors.transport import HttpxDoor, shared_tls
+from switchgear.runtime import ActorError, Backoff, Intensity, WhenFull, open_system
+
+from .service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from os import PathLike
+
+    from switchgear.actors.service.messages import Request, ServiceResponse
+    from switchgear.actors.transport import Door
+    from switchgear.runtime import ActorInfo, Event, System
+
+_SERVICES = "/services"
+
+
+class Runtime:
+    """A running system. Made by `open_runtime`."""
+
+    def __init__(
+        self, system: System, config: RuntimeConfig, registry: Registry, metrics: Metrics, door: _Doors
+    ) -> None:
+        self._system = system
+        self._config = config
+        self._doors = door
+        self._services: dict[str, Service] = {}
+        self._states: dict[str, ServiceState] = {}
+        self.registry = registry
+        """Instances: register, deregister, discover, watch, health_check."""
+        self.metrics = metrics
+        """Figures of each service; ``websocket_url`` streams them."""
+        self.health = Health(registry)
+        """Health checks now: check(name), check_all()."""
+        self.services: Mapping[str, Service] = MappingProxyType(self._services)
+        """All services by name, as they are now."""
+
+    def service(self, name: str) -> Service:
+        """The service of that name. Raises UnknownService (a KeyError)."""
+        try:
+            return self._services[name]
+        except KeyError:
+            known = ", ".join(self._services) or "none"
+            raise errors.UnknownService(f"there is no service {name!r}; known: {known}", service=name) from None
+
+    async def add_service(self, config: ServiceConfig) -> Service:
+        """Start a service at run time; ready when it returns.
+
+        Raises:
+            ConfigError: the name is taken, or an alternative names no known service.
+            ShuttingDown: the runtime has ended.
+        """
+        if config.name in self._services:
+            raise errors.ConfigError(f"there is a service {config.name!r} already: remove it first", service=config.name)
+        path = f"{_SERVICES}/{config.name}"
+        state = ServiceState(config, path, self._system.events.publish)
+        instances = await self.registry.configure(config)
+        actor = partial(
+            ServiceActor,
+            state,
+            instances,
+            door=self._doors,
+            metrics=self.metrics.ref,
+            tick=self._config.metrics.interval,
+            user_agent=f"{self._config.app_name}/{self._config.app_version} switchgear/{version('switchgear')}",
+        )
+        bulkhead = config.bulkhead
+        try:
+            ref = await self._system.start(
+                actor,
+                config.name,
+                under=_SERVICES,
+                capacity=bulkhead.max_queue,
+                when_full=WhenFull(bulkhead.when_full),
+                grace=self._config.grace,
+            )
+        except ActorError as error:
+            raise errors.ShuttingDown(f"the service did not start: {error}", service=config.name) from error
+        service = Service(ref, state, self._elsewhere, self._system.rng)
+        self._services[config.name], self._states[config.name] = service, state
+        return service
+
+    async def remove_service(self, name: str) -> None:
+        """Stop a service and forget it; its open calls end at once with ShuttingDown. Raises UnknownService."""
+        self.service(name)
+        del self._services[name]
+        state = self._states.pop(name)
+        await self._system.stop(state.path)
+        await self.registry.forget(name)
+        state.ship(self.metrics.ref)
+
+    async def reconfigure(self, name: str, config: ServiceConfig) -> None:
+        """Put a new configuration in force. Calls under way end under the old one; what was learned is kept.
+
+        Raises:
+            UnknownService: there is no such service.
+            ConfigError: the configuration is for a service of another name.
+        """
+        self.service(name)
+        if config.name != name:
+            raise errors.ConfigError(f"the configuration is for {config.name!r}: remove {name!r} and add that instead")
+        await self.registry.configure(config)
+        self._states[name].reconfigure(config)
+
+    def events(self, capacity: int = 1000) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Event]]:
+        """Everything that happens from now on, as typed events.
+
+        A subscriber that lets more than ``capacity`` of them wait loses the oldest and is told how many (EventsLost).
+        """
+        return self._system.events.subscribe(capacity)
+
+    def tree(self) -> ActorInfo:
+        """Every actor with its state, mailbox, work in hand, restarts and uptime."""
+        return self._system.tree()
+
+    async def _elsewhere(self, name: str, request: Request) -> ServiceResponse[Any]:
+        return await self.service(name).send(request)
+
+
+class _Doors:
+    """Makes the door of each service: all share one TLS context, or the transport that the user passed in."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._transport = transport
+        self._tls = shared_tls()
+
+    def __call__(self, config: ServiceConfig) -> Door:
+        if self._transport is not None:
+            given = self._transport
+            return HttpxDoor(lambda: given, owned=False)
+        limits = httpx.Limits(max_connections=config.bulkhead.max_concurrent, max_keepalive_connections=20)
+        return HttpxDoor(
+            lambda: httpx.AsyncHTTPTransport(verify=self._tls(), limits=limits, trust_env=False), owned=True
+        )
+
+
+@asynccontextmanager
+async def open_runtime(
+    config: RuntimeConfig | Mapping[str, Any] | str | PathLike[str],
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    seed: int | None = None,
+) -> AsyncIterator[Runtime]:
+    """Run Switchgear for the length of a block.
+
+    Args:
+        config: a `RuntimeConfig`, a dict of the same shape, or the path of a ``.toml`` or ``.json`` file.
+        transport: used instead of the network, for all services: an `httpx.MockTransport` in tests, say. It is not
+            closed at the end.
+        seed: of all randomness (jitter, load balancing, request ids), so that a run can be repeated.
+
+    Raises:
+        ConfigError: the configuration is not valid.
+        SupervisorGaveUp: the registry or the metrics actor crashes again and again; the block is cancelled first.
+    """
+    settings = load_config(config)
+    async with open_system(seed=seed) as system:
+        doors = _Doors(transport)
+        metrics = await Metrics.start(system, settings.metrics)
+        registry = await Registry.start(system, settings.registry, doors)
+        # No intensity: one service that cannot live must not take the others along. Backoff bounds its restarts.
+        await system.supervise("services", intensity=Intensity(max_restarts=None), backoff=Backoff())
+        runtime = Runtime(system, settings, registry, metrics, doors)
+        for service in settings.services:
+            await runtime.add_service(service)
+        yield runtime
