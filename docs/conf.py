@@ -62,7 +62,7 @@ def resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
 def plain_attributes(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Keep napoleon, which looks at the first line, from reading "At worst: five" as something of type "At worst"."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]  # an empty comment, and so invisible
 
 
 def setup(app: Any) -> None:
