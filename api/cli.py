@@ -111,8 +111,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    config = load_config(options.file)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    trio.run(_serve, load_config(options.file))
+    trio.run(_serve, config)
     return _DONE
 
 

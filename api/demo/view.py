@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from rich.console import Group
     from rich.live import Live
-    from rich.table import Table
 
     from .board import Board
     from .tally import Transition
@@ -119,27 +119,26 @@ class LiveTable:
 
     def show(self, board: Board) -> None:
         """See `View.show`."""
-        self._live.update(_table(board), refresh=True)
+        self._live.update(_picture(board), refresh=True)
 
     def changed(self, transition: Transition) -> None:
         """The next `show` shows it."""
 
 
-def _table(board: Board) -> Table:
+def _picture(board: Board) -> Group:
+    from rich import box  # noqa: PLC0415 - as above
+    from rich.console import Group  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    changes = [describe(transition) for transition in board.transitions[-_SHOWN:]]
-    table = Table(
-        title=f"switchgear demo  {min(board.elapsed, board.seconds):.0f} of {board.seconds:g} s",
-        caption="\n".join([f"metrics stream: {board.metrics_url}", *changes]),
-        caption_justify="left",
-    )
+    title = f"switchgear demo  {min(board.elapsed, board.seconds):.0f} of {board.seconds:g} s"
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))  # 80 columns
     for number, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=True)
     for service, breaker, *figures in board.rows():
         table.add_row(service, Text(breaker, style=_STYLES[breaker]), *figures)
-    return table
+    changes = [describe(transition) for transition in board.transitions[-_SHOWN:]]
+    return Group(table, Text("\n".join(["", f"metrics stream: {board.metrics_url}", *changes])))
 
 
 def describe(transition: Transition) -> str:
@@ -155,12 +154,11 @@ def describe_all(board: Board) -> str:
     lines = ["", _columns([HEADINGS, *board.rows()]), ""]
     lines += [f"{len(board.transitions)} breaker transitions", *map(describe, board.transitions)]
     for what in ("sources", "errors"):
-        title = "answered by fallbacks" if what == "sources" else "errors behind them, and behind what failed"
-        lines.append(f"{title}:")
-        for name, tally in board.tallies.items():
-            counts = getattr(tally, what)
-            if counts:
-                lines.append(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in counts.most_common()))
+        counted = [(name, getattr(tally, what)) for name, tally in board.tallies.items() if getattr(tally, what)]
+        if counted:
+            lines.append("answered by fallbacks" if what == "sources" else "errors behind them, and of failed calls")
+        for name, counts in counted:
+            lines.append(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in counts.most_common()))
     return "\n".join(lines)
 
 
