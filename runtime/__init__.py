@@ -1,5 +1,7 @@
 """The kernel: actors, mailboxes, supervision, deadlines. It knows nothing of HTTP.
 
+Open a tree, hang an actor into it, ask it::
+
     async with open_system() as system:
         ref = await system.start(MyActor, "mine")
         reply = await ref.ask(Question(42), timeout=1.0)
@@ -22,12 +24,12 @@ from .info import ActorInfo as ActorInfo
 from .info import State as State
 from .mailbox import MailboxStatistics as MailboxStatistics
 from .mailbox import WhenFull as WhenFull
-from .policy import Crash as Crash
-from .policy import Intensity as Intensity
 from .policy import Policy as Policy
-from .policy import Restart as Restart
-from .policy import Strategy as Strategy
 from .ref import Ref as Ref
 from .system import System as System
 from .system import open_system as open_system
 from .watch import Watch as Watch
+from .words import Crash as Crash
+from .words import Intensity as Intensity
+from .words import Restart as Restart
+from .words import Strategy as Strategy

@@ -55,6 +55,10 @@ class Context:
         envelope = in_hand.get()
         return math.inf if envelope is None else envelope.deadline
 
+    def resize(self, concurrency: int) -> None:
+        """Change how many messages this life may have in hand at once. Workers above it are not sent away."""
+        self._cell.limit = concurrency
+
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task of the actor's own beside its handlers. It is cancelled at the stop; its crash is the actor's."""
         self._life.start_soon(function, args)

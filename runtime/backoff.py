@@ -28,6 +28,14 @@ class Backoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reset_after: float = 30.0
     """Seconds of healthy life after which the next crash is the first again."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("initial", 0.0), ("factor", 1.0), ("maximum", 0.0), ("jitter", 0.0), ("reset_after", 0.0)):
+            value = getattr(self, name)
+            if not value >= least:  # written so that NaN fails too
+                raise ValueError(f"{name} is at least {least:g}, not {value}")
+        if self.jitter > 1:
+            raise ValueError(f"jitter is a share from 0 to 1, not {self.jitter}")
+
     def delay(self, crashes: int, rng: random.Random) -> float:
         """Seconds to wait after the ``crashes``-th consecutive crash (from 1)."""
         try:

@@ -60,8 +60,8 @@ class Cell:
     async def run(self, ready: Callable[[], None]) -> None:
         """One life: set up, serve until told to stop, tear down. Raises what the actor crashed of."""
         self.state = State.STARTING
-        life = self._life = Life(self, self._factory())
         try:
+            life = self._life = Life(self, self._factory())
             await life.run(ready)
         finally:
             self.since, self._life = None, None
@@ -73,9 +73,9 @@ class Cell:
         starting = self.state is State.STARTING
         if final:
             self.bury("it was stopped")
-        else:
-            self.state = State.STOPPING
         if self._life is not None:
+            if not final:
+                self.state = State.STOPPING
             self._life.stop("it was stopped" if final else "it is being restarted with a sibling", starting=starting)
 
     def bury(self, reason: str) -> None:
@@ -84,6 +84,14 @@ class Cell:
         for envelope in self.mailbox.drain():
             self.pending -= 1
             self._bury(envelope, reason)
+
+    def put_back(self, envelope: Ask | Tell) -> None:
+        """A worker was handed this message when its life was over already: it is for the next life, if there is one."""
+        if self.state is State.STOPPED:
+            self.pending -= 1
+            self._bury(envelope, "it was stopped")
+        else:
+            self.mailbox.put_back(envelope)
 
     def info(self) -> ActorInfo:
         """This actor, now."""
@@ -107,7 +115,7 @@ class Cell:
             self._refuse_loop(ask)
         if not self.accept(ask):
             return False
-        if ask.expiry != math.inf:
+        if ask.expiry != math.inf and ask.outcome is None:
             self.system.expiries.add(ask)
         return True
 
@@ -118,11 +126,14 @@ class Cell:
             return True
         if not self.mailbox.offer(envelope) and not self._make_room(envelope):
             return False
+        self._one_more()
+        return True
+
+    def _one_more(self) -> None:
         self.pending += 1
         life = self._life
         if life is not None and life.workers < self.pending and life.workers < self.limit:
             life.hire()
-        return True
 
     def _make_room(self, envelope: Ask | Tell) -> bool:
         when_full = self.mailbox.when_full
@@ -131,14 +142,15 @@ class Cell:
             raise self.full_error()
         if when_full is WhenFull.WAIT:
             return False
-        self.pending -= 1
-        self._bury(self.mailbox.oldest(), "the mailbox was full and this was the oldest")
-        return self.mailbox.offer(envelope)
+        while not self.mailbox.offer(envelope):  # the oldest may have been put back, and then takes up no room
+            self.pending -= 1
+            self._bury(self.mailbox.oldest(), "the mailbox was full and this was the oldest")
+        return True
 
     async def wait_for_room(self, envelope: Ask | Tell) -> None:
         """Put a message in as soon as there is room, or settle it with its timeout."""
         expiry = envelope.expiry if isinstance(envelope, Ask) else math.inf
-        self.pending += 1  # before it is in: it may be handled before we run again
+        self._one_more()  # before it is in: it may be handled before we run again
         put = False
         try:
             with trio.CancelScope(deadline=expiry):
@@ -150,16 +162,16 @@ class Cell:
         if isinstance(envelope, Ask):
             if not put:
                 envelope.fail(self.timeout_error(envelope))
-            elif expiry != math.inf:
+            elif expiry != math.inf and envelope.outcome is None:
                 self.system.expiries.add(envelope)
 
     def _refuse_loop(self, ask: Ask) -> None:
         """Walk up the chain of asks that wait for this one: if all our places are in it, nobody could answer."""
-        places = 0
+        places = 0.0
         parent = ask.parent
         while parent is not None:
             if parent.cell is self and parent.scope is not None:
-                places += 1
+                places += parent.places
             parent = parent.parent
         if places >= self.limit:
             raise AskLoop(self.path, f"cannot answer {ask.name}: it is itself waiting for the asker's reply")

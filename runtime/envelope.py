@@ -23,6 +23,8 @@ class _Named:
 
     __slots__ = ()
     message: Any
+    places: float = 1
+    """How much of its actor's concurrency it takes while it is in hand."""
 
     @property
     def name(self) -> str:
@@ -42,6 +44,17 @@ class Tell(_Named):
         self.message = message
         self.cell = cell
         self.scope: trio.CancelScope | None = None  # of the worker that has it in hand
+
+
+class Own(Tell):
+    """Stands for an actor's own work in ``setup`` and ``teardown``: while that goes on, it answers nobody."""
+
+    __slots__ = ()
+    places = math.inf
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(None, cell)
+        self.scope = trio.CancelScope()  # in hand, for whoever looks for loops; nothing is cancelled through it
 
 
 class Ask(_Named):
@@ -64,20 +77,26 @@ class Ask(_Named):
 
     async def settled(self) -> Any:
         """Wait for the one outcome. Cancelling the caller cancels the work."""
-        if self.outcome is None:
-            self._caller = trio.lowlevel.current_task()
-            return await trio.lowlevel.wait_task_rescheduled(self._abandon)
-        await trio.lowlevel.checkpoint()
-        return self.outcome.unwrap()
+        if self.outcome is not None:
+            await trio.lowlevel.checkpoint()
+            return self._take(self.outcome).unwrap()
+        self._caller = trio.lowlevel.current_task()
+        return await trio.lowlevel.wait_task_rescheduled(self._abandon)
+
+    def _take(self, result: outcome.Outcome[Any]) -> outcome.Outcome[Any]:
+        self.outcome = _GONE
+        return result
 
     def settle(self, result: outcome.Outcome[Any]) -> bool:
         """Give the caller his outcome; False if he has one already or has gone."""
         if self.outcome is not None:
             return False
-        self.outcome = result
         caller = self._caller
-        if caller is not None:  # else he has not parked yet, and will find the outcome
-            self._caller = None
+        if caller is None:  # he has not parked yet, and will find the outcome
+            self.outcome = result
+        else:
+            # Not kept here too: an error holds on to the caller's frames, and those to us, in a cycle.
+            self._caller, self.outcome = None, _GONE
             trio.lowlevel.reschedule(caller, result)
         return True
 
@@ -90,7 +109,7 @@ class Ask(_Named):
 
     def abandon(self) -> None:
         """The caller has gone: no work for him any more."""
-        self.outcome = _ABANDONED
+        self.outcome = _GONE
         self._caller = None
         if self.scope is not None:
             self.scope.cancel(reason=f"the caller of {self.cell.path} has gone")
@@ -100,7 +119,7 @@ class Ask(_Named):
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-_ABANDONED: outcome.Outcome[Any] = outcome.Value(None)
+_GONE: outcome.Outcome[Any] = outcome.Value(None)  # the outcome has been handed over, or nobody was left to take it
 
 in_hand: ContextVar[Ask | Tell | None] = ContextVar("switchgear message in hand", default=None)
 """The message that the current task, or the one that spawned it, is handling."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .policy import Crash
+    from .words import Crash
 
 
 class ActorError(Exception):

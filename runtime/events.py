@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from .log import log_event
+from .log import RateLimit, log_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -94,13 +94,14 @@ class EventBus:
 
     def __init__(self) -> None:
         self._seq = 0
+        self._log_limit = RateLimit()
         self._subscribers: set[_Subscriber] = set()
 
     def publish(self, event: Event) -> None:
         """Stamp, log and hand out. Synchronous, and cheap with no subscriber."""
         self._seq += 1
         event = msgspec.structs.replace(event, seq=self._seq, at=trio.current_time())
-        log_event(event)
+        log_event(event, self._log_limit)
         for subscriber in self._subscribers:
             subscriber.put(event)
 

@@ -14,11 +14,11 @@ import outcome
 import trio
 
 from .actor import Actor, Context
-from .envelope import Ask, Tell, in_hand
+from .envelope import Ask, Own, Tell, in_hand
 from .errors import ActorCrashed, ActorError, ActorStopped
 from .events import StopFailed
 from .info import State
-from .tracebacks import describe
+from .tracebacks import describe, without_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,9 +31,14 @@ _BATCH = 64  # messages a worker takes without letting others run: a pass of tri
 class Life:
     """From ``setup`` to ``teardown`` of one actor object."""
 
-    __slots__ = ("_actor", "_cell", "_context", "_emptied", "_nursery", "_over", "_stop", "in_hand", "workers")
+    __slots__ = (
+        *("_actor", "_cell", "_context", "_emptied", "_nursery", "_over", "_stop", "_was_ready"),
+        *("in_hand", "workers"),
+    )
 
     def __init__(self, cell: Cell, actor: Actor) -> None:
+        if actor.concurrency < 1:
+            raise ValueError(f"the concurrency of {cell.path} is at least 1, not {actor.concurrency}")
         self.workers = 0
         self.in_hand: set[Ask | Tell] = set()
         self._cell = cell
@@ -41,6 +46,7 @@ class Life:
         self._context = Context(cell, self, cell.snapshot)
         self._nursery: trio.Nursery | None = None
         self._over = True  # no message may be taken: before the actor is ready, and once its end has begun
+        self._was_ready = False
         self._stop = trio.Event()
         self._emptied = trio.Event()
         cell.limit, cell.snapshot = actor.concurrency, None
@@ -52,24 +58,33 @@ class Life:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Live. Returns when told to stop, raises what the actor crashed of."""
+        in_hand.set(Own(self._cell))
         try:
             async with trio.open_nursery() as self._nursery:
-                await self._actor.setup(self._context)
-                self._begin(ready)
-                await self._stop.wait()
-                if self.in_hand:  # tells only: asks have been settled and cancelled
-                    await self._emptied.wait()
+                await self._serve_until_stopped(ready)
                 self._nursery.cancel_scope.cancel(reason=f"{self._cell.path} stops")
         finally:
-            self._over = True
+            self._nursery = None
             self._take_snapshot()
             await self._tear_down()
+
+    async def _serve_until_stopped(self, ready: Callable[[], None]) -> None:
+        try:
+            await self._actor.setup(self._context)
+            self._begin(ready)
+            await self._stop.wait()
+            if self.in_hand:  # tells only: asks have been settled and cancelled
+                await self._emptied.wait()
+        finally:  # also when cancelled: what is queued is for the next life
+            self._over = True
+            if self._cell.state is not State.STOPPED:
+                self._cell.state = State.STOPPING
 
     def _begin(self, ready: Callable[[], None]) -> None:
         cell = self._cell
         if cell.state is State.STARTING:
             cell.state, cell.since = State.RUNNING, trio.current_time()
-            self._over = False
+            self._was_ready, self._over = True, False
             ready()
             while self.workers < min(cell.pending, cell.limit):
                 self.hire()
@@ -85,12 +100,18 @@ class Life:
             self._nursery.cancel_scope.cancel(reason=f"{self._cell.path}: {reason}")
 
     def _crashing(self, error: BaseException) -> None:
-        """The end has begun: nobody in hand is to wait for it, and nothing more is taken in this life."""
+        """The end has begun: nobody in hand is to wait for it, and nothing more is taken in this life.
+
+        Unless it is nothing but Cancelled, which ends one message. A group may hold errors beside that.
+        """
+        cause = without_cancelled(error)
+        if cause is None:
+            return
         self._over = True
 
         def crashed() -> ActorError:
-            crash = ActorCrashed(self._cell.path, f"crashed: {type(error).__name__}")
-            crash.__cause__ = error
+            crash = ActorCrashed(self._cell.path, f"crashed: {type(cause).__name__}")
+            crash.__cause__ = cause
             return crash
 
         self._settle(crashed)
@@ -101,6 +122,9 @@ class Life:
                 envelope.fail(error())
 
     def _take_snapshot(self) -> None:
+        if not self._was_ready:  # it has nothing to tell that its predecessor did not know better
+            self._cell.snapshot = self._context.previous
+            return
         try:
             self._cell.snapshot = self._actor.snapshot()
         except Exception as error:
@@ -108,9 +132,12 @@ class Life:
 
     async def _tear_down(self) -> None:
         """Always runs, and always ends: shielded, so that a cancelled actor can still say goodbye."""
+        grace = self._cell.grace
         try:
-            with trio.CancelScope(deadline=trio.current_time() + self._cell.grace, shield=True):
+            with trio.CancelScope(deadline=trio.current_time() + grace, shield=True) as scope:
                 await self._actor.teardown()
+            if scope.cancelled_caught:
+                self._report(TimeoutError(f"teardown was not done after {grace:g} s, and has been cut off"))
         except Exception as error:  # there may be a crash on its way already, which counts for more
             self._report(error)
 
@@ -131,7 +158,7 @@ class Life:
         in_hand.set(None)  # it outlives the message that was in hand when it was started
         try:
             await function(*args)
-        except Exception as error:
+        except BaseException as error:
             self._crashing(error)
             raise
 
@@ -141,7 +168,12 @@ class Life:
         """One more worker, if this life takes messages."""
         if not self._over and self._nursery is not None:
             self.workers += 1
-            self._nursery.start_soon(self._work, name=f"{self._cell.path} worker")
+            # In a context of our own: the caller's variables (a tracing span, say) are not those of whom we serve next.
+            context = self._nursery.parent_task.context.copy()
+            context.run(self._spawn_worker, self._nursery)
+
+    def _spawn_worker(self, nursery: trio.Nursery) -> None:
+        nursery.start_soon(self._work, name=f"{self._cell.path} worker")
 
     async def _work(self) -> None:
         """Take messages until the end of this life. This is on the road of every call."""
@@ -159,7 +191,7 @@ class Life:
                         envelope = await mailbox.receive()
                         batch = 0
                     if self._over:  # it ended between the handing over and now
-                        mailbox.put_back(envelope)
+                        self._cell.put_back(envelope)
                         return
                     await self._serve(envelope, scope)
                     batch += 1
@@ -182,7 +214,7 @@ class Life:
                     cell.late += 1
         except self._actor.errors as error:
             self._answer(envelope, error)
-        except Exception as error:
+        except BaseException as error:
             self._crashing(error)
             raise
         finally:
@@ -204,6 +236,7 @@ class Life:
             return False
         # It is the deadline of a scope of the caller's: trio is about to cancel him, unless he has moved it.
         await trio.lowlevel.checkpoint()
+        ask.deadline = ask.expiry  # moved, to where we cannot see; his cancellation still reaches us
         return ask.outcome is None
 
     def _answer(self, envelope: Ask | Tell, error: Exception) -> None:

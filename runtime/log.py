@@ -46,18 +46,15 @@ class RateLimit:
         return count < _IN_A_PERIOD, held
 
 
-_limit = RateLimit()
-
-
-def log_event(event: Event) -> None:
-    """Log one event at its level: INFO unless it is trouble."""
+def log_event(event: Event, limit: RateLimit) -> None:
+    """Log one event at its level: INFO unless it is trouble. ``limit``: of the stream that it comes from."""
     kind = type(event).__name__
     level = _LEVELS.get(kind, logging.INFO)
     if not logger.isEnabledFor(level):
         return
     held = 0
     if kind == "DeadLetter":
-        passes, held = _limit.admit((kind, event.path), event.at)
+        passes, held = limit.admit((kind, event.path), event.at)
         if not passes:
             return
     logger.log(level, "%s %s%s%s", event.path, kind, _details(event), f" ({held} more held back)" if held else "")

@@ -8,6 +8,7 @@ mailbox is `drain`, which hands every message back to be settled or buried.
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ class Mailbox:
     __slots__ = ("_back", "_receive", "_send", "accepted", "capacity", "receive", "refused", "when_full")
 
     def __init__(self, capacity: int, when_full: WhenFull) -> None:
+        if not 1 <= capacity < math.inf:
+            raise ValueError(f"the capacity of a mailbox is a whole number of at least 1, not {capacity}")
         self._send, self._receive = trio.open_memory_channel["Ask | Tell"](capacity)
         self.receive = self._receive.receive  # bound once: it is on the call path
         self._back: deque[Ask | Tell] = deque()
@@ -68,9 +71,11 @@ class Mailbox:
 
     async def put(self, envelope: Ask | Tell) -> None:
         """Wait for room. Cancelled: it was not put in."""
-        self.refused += 1  # until it is in
-        await self._send.send(envelope)
-        self.refused -= 1
+        try:
+            await self._send.send(envelope)
+        except trio.Cancelled:
+            self.refused += 1
+            raise
         self.accepted += 1
 
     def receive_nowait(self) -> Ask | Tell:

@@ -5,17 +5,19 @@ performs the actions and reports what came of them. The semantics are those of E
 times and with backoff. In short:
 
 * Children start from left to right, each after the one before is ready, and stop from right to left, one at a time.
-* A start that fails while the supervisor itself is starting undoes everything and fails the supervisor.
+* A start that fails while the supervisor itself is starting undoes everything and fails the supervisor. (Not that of
+  a child which is added at that very time: it is only forgotten, and whoever added it is told.)
 * One crash costs one restart, whatever the strategy and however many siblings it takes along. A restart that fails
   is a crash like any other: it is queued again with backoff, never looped, so that stop requests and other crashes
-  are served in between.
+  are served in between. A child that crashes while it waits to be stopped for a sibling's crash costs nothing more:
+  what kills all of a group at once is one fault and gets one restart (Erlang does the same, in `monitor_child`).
 * More than `max_restarts` within `within` seconds, and the supervisor stops all children and gives up.
 
 A child is in one of five states:
 
     WAITING --due, its turn--> STARTING --Ready--> UP --Exited--> WAITING | forgotten
                                    |                |
-                                   +----doomed------+--> STOPPING --Exited--> `then`: WAITING | DOWN | forgotten
+                                   +----doomed------+--> STOPPING --Exited--> WAITING | DOWN | forgotten
 
 DOWN is where children are once the supervisor itself has ended; a later incarnation of it starts them again. A child
 that is forgotten is gone for good: Erlang keeps the specification of a finished `transient` child for
@@ -30,31 +32,34 @@ import enum
 import heapq
 import math
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from .backoff import Backoff
+from .words import (
+    Action,
+    Add,
+    Begin,
+    Booted,
+    Crash,
+    Delayed,
+    Ended,
+    Event,
+    Exited,
+    Forgotten,
+    Intensity,
+    Ready,
+    Remove,
+    Restart,
+    Shutdown,
+    Start,
+    Stop,
+    Strategy,
+    Tick,
+)
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
-
-
-class Strategy(enum.Enum):
-    """Which siblings a crash takes along."""
-
-    ONE_FOR_ONE = "one_for_one"
-    ONE_FOR_ALL = "one_for_all"
-    REST_FOR_ONE = "rest_for_one"
-
-
-class Restart(enum.Enum):
-    """Which ends of a child are followed by a restart."""
-
-    PERMANENT = "permanent"
-    TRANSIENT = "transient"  # only a crash
-    TEMPORARY = "temporary"  # none: it is forgotten, also when a sibling's crash took it down
 
 
 class Status(enum.Enum):
@@ -67,128 +72,22 @@ class Status(enum.Enum):
     DOWN = "down"
 
 
-class Intensity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """At most ``max_restarts`` in any ``within`` seconds; ``None`` never gives up (backoff alone bounds the rate)."""
-
-    max_restarts: int | None = 5
-    within: float = 30.0
-
-
-class Crash(msgspec.Struct, frozen=True):
-    """One line of a supervisor's history: who crashed, when (trio time), of what."""
-
-    name: str
-    at: float
-    error: BaseException | None
-
-
-# ---- events: what the shell reports
-
-
-class Begin(msgspec.Struct, frozen=True):
-    """The supervisor starts: bring up all children."""
-
-
-class Ready(msgspec.Struct, frozen=True):
-    """A child that was starting is up."""
-
-    name: str
-
-
-class Exited(msgspec.Struct, frozen=True):
-    """A child has ended: ``error`` is its crash, or None for a normal end or a stop that was asked for."""
-
-    name: str
-    error: BaseException | None = None
-
-
-class Tick(msgspec.Struct, frozen=True):
-    """Time has passed: `Policy.due` has been reached."""
-
-
-class Add(msgspec.Struct, frozen=True):
-    """A child is added at run time, to the right of all others."""
-
-    name: str
-    restart: Restart = Restart.PERMANENT
-
-
-class Remove(msgspec.Struct, frozen=True):
-    """A child is to be stopped and forgotten."""
-
-    name: str
-
-
-class Shutdown(msgspec.Struct, frozen=True):
-    """The supervisor itself is to stop."""
-
-    final: bool = True
-
-
-Event: TypeAlias = Begin | Ready | Exited | Tick | Add | Remove | Shutdown
-
-
-# ---- actions: what the shell is to do
-
-
-class Start(msgspec.Struct, frozen=True):
-    """Start this child; report Ready, or Exited if that fails."""
-
-    name: str
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """Stop this child, report Exited. ``final``: it will not be started again, so its mailbox can be emptied."""
-
-    name: str
-    final: bool
-
-
-class Delayed(msgspec.Struct, frozen=True):
-    """A crash is to be followed by a restart at ``due``; nothing to do but to tell the observers."""
-
-    name: str
-    due: float
-    crashes: int
-
-
-class Forgotten(msgspec.Struct, frozen=True):
-    """This child is gone from the list and its ref is dead: it was removed, or ended and is not to be restarted, or
-    was added at run time and never became ready (``error`` says why)."""
-
-    name: str
-    error: BaseException | None = None
-
-
-class Booted(msgspec.Struct, frozen=True):
-    """All children are up for the first time: the supervisor is ready."""
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """All children are stopped. ``history`` is not empty if it gave up; ``failed`` names a child that would not start."""
-
-    history: tuple[Crash, ...] = ()
-    failed: str | None = None
-
-
-Action: TypeAlias = Start | Stop | Delayed | Forgotten | Booted | Ended
-
-
 class Child:
     """What the policy knows of one child."""
 
-    __slots__ = ("crashes", "due", "fresh", "name", "order", "restart", "status", "then", "up_since")
+    __slots__ = ("crashes", "doomed", "due", "fresh", "name", "order", "restart", "status", "unwanted", "up_since")
 
-    def __init__(self, name: str, restart: Restart, order: int) -> None:
+    def __init__(self, name: str, restart: Restart, order: int, *, fresh: bool) -> None:
         self.name = name
         self.restart = restart
         self.order = order
         self.status = Status.WAITING
-        self.then: Status | None = None  # what a STOPPING child becomes; None: it is forgotten
+        self.doomed = False  # STARTING or UP, and in the queue of those to be stopped
+        self.unwanted = False  # removed: forgotten as soon as it has stopped
         self.due = -math.inf  # not started before
         self.crashes = 0  # consecutive
         self.up_since = math.inf
-        self.fresh = True  # never was ready
+        self.fresh = fresh  # added at run time, and never was ready
 
 
 class Phase(enum.Enum):
@@ -228,7 +127,7 @@ class Policy:
         self._running = 0  # children between a Start and their Exited: what ENDING waits for
         self._out: list[Action] = []
         for name, restart in children:
-            self._add(name, restart)
+            self._add(name, restart, fresh=False)
 
     def step(self, event: Event, now: float) -> list[Action]:
         """Take one event at time ``now`` (seconds, never going backwards); return what to do."""
@@ -248,9 +147,9 @@ class Policy:
                 self._exited(self.children[name], error, now)
             case Add(name, restart):
                 if self.phase is not Phase.ENDING:
-                    self._add(name, restart)
+                    self._add(name, restart, fresh=True)
             case Remove(name):
-                self._remove(self.children[name])
+                self._remove(name)
             case Shutdown(final):
                 self._end(Ended(), final=final)
 
@@ -273,50 +172,56 @@ class Policy:
     def _exited(self, child: Child, error: BaseException | None, now: float) -> None:
         self._release(child)
         self._running -= 1
+        if now - child.up_since >= self.backoff.reset_after:
+            child.crashes = 0
+        child.up_since = math.inf
+        starting = child.status is Status.STARTING
         if child.status is Status.STOPPING:
             self._stopped(child)
-        elif self.phase is Phase.ENDING:
-            child.status = Status.DOWN  # it went before its turn to be stopped
-        elif child.status is Status.STARTING and self.phase is Phase.BOOTING:
+        elif starting and child.fresh:
+            self._forget(child, error)
+        elif starting and self.phase is Phase.BOOTING:
             child.status = Status.DOWN
             self._end(Ended((Crash(child.name, now, error),), failed=child.name), final=False)
-        elif child.status is Status.STARTING and child.fresh:
-            self._forget(child, error)
-        elif child.restart is Restart.PERMANENT or (child.restart is Restart.TRANSIENT and error is not None):
+        elif child.restart is Restart.TEMPORARY or (child.restart is Restart.TRANSIENT and error is None):
+            self._forget(child)
+        elif child.doomed:
+            self._stopped(child)  # it went before its turn
+        else:
             self._crashed(child, error, now)
-        else:
-            self._forget(child)
 
-    def _remove(self, child: Child) -> None:
-        if child.status is Status.STOPPING:
-            child.then = None
-        elif child.status in _ALIVE:
-            # Not in the queue of stops: whoever removes a child does not wait for another one's grace period.
-            self._release(child)
-            child.status, child.then = Status.STOPPING, None
-            self._out.append(Stop(child.name, final=True))
-        else:
+    def _remove(self, name: str) -> None:
+        child = self.children.get(name)
+        if child is None:
+            return  # it ended by itself while this was under way, or two have removed it
+        if child.status in (Status.WAITING, Status.DOWN):
             self._forget(child)
+            return
+        # Not in the queue of stops: whoever removes a child does not wait for another one's grace period. A child that
+        # is stopping for a restart is told again, for now its mailbox can be emptied.
+        if child.status is not Status.STOPPING:
+            self._release(child)
+            child.status = Status.STOPPING
+        child.unwanted = True
+        self._out.append(Stop(child.name, final=True))
 
     # ---- decisions
 
     def _crashed(self, child: Child, error: BaseException | None, now: float) -> None:
         """The child is to be restarted, with those that its crash takes along."""
-        if now - child.up_since >= self.backoff.reset_after:
-            child.crashes = 0
         child.crashes += 1
-        child.up_since = math.inf
         self._window.append(Crash(child.name, now, error))
         self._wait(child, now + self.backoff.delay(child.crashes, self._rng))
         if self._too_many(now):
             self._end(Ended(tuple(self._window)), final=False)
             return
         self._out.append(Delayed(child.name, child.due, child.crashes))
-        doomed = [sibling for sibling in self._taken_along(child) if sibling.status in _ALIVE]
         for sibling in self._taken_along(child):
             sibling.due = max(sibling.due, child.due)
-        if doomed:
-            self._stops = sorted({*self._stops, *doomed}, key=lambda one: one.order)
+            if sibling.status in _ALIVE and not sibling.doomed:
+                sibling.doomed = True
+                self._stops.append(sibling)
+        self._stops.sort(key=lambda one: one.order)
 
     def _taken_along(self, child: Child) -> list[Child]:
         """The siblings that share the fate of ``child``, by strategy."""
@@ -330,7 +235,7 @@ class Policy:
         limit = self.intensity.max_restarts
         if limit is None:
             return False
-        while self._window[0].at <= now - self.intensity.within:
+        while now - self._window[0].at >= self.intensity.within:
             self._window.popleft()
         return len(self._window) > limit
 
@@ -340,21 +245,22 @@ class Policy:
             self._final = self._final or final
             return
         self.phase, self._ended, self._final = Phase.ENDING, ended, final
+        self._stops = []
         for child in self.children.values():
             if child.status is Status.WAITING:
                 child.status = Status.DOWN
-            elif child.status is Status.STOPPING and child.then is Status.WAITING:
-                child.then = Status.DOWN
-        self._stops = [child for child in self.children.values() if child.status in _ALIVE]
+            elif child.status in _ALIVE:
+                child.doomed = True
+                self._stops.append(child)
 
     def _stopped(self, child: Child) -> None:
-        """A child ended that was told to."""
-        if child.then is None:
+        """A child ended that was told to, or was about to be."""
+        if child.unwanted or child.restart is Restart.TEMPORARY:
             self._forget(child)
-        elif child.then is Status.WAITING:
-            self._wait(child, child.due)
+        elif self.phase is Phase.ENDING:
+            child.status = Status.DOWN
         else:
-            child.status = child.then
+            self._wait(child, child.due)
 
     # ---- the queue of starts and stops
 
@@ -379,18 +285,11 @@ class Policy:
         while self._stops:
             child = self._stops.pop()
             if child.status in _ALIVE:  # else it has ended by itself, or is being removed
-                self._doom(child)
+                child.status, self._busy = Status.STOPPING, child
+                last = child.restart is Restart.TEMPORARY or (self.phase is Phase.ENDING and self._final)
+                self._out.append(Stop(child.name, final=last))
                 return False
         return True
-
-    def _doom(self, child: Child) -> None:
-        ending = self.phase is Phase.ENDING
-        if child.restart is Restart.TEMPORARY:
-            child.then = None
-        else:
-            child.then = Status.DOWN if ending else Status.WAITING
-        child.status, self._busy = Status.STOPPING, child
-        self._out.append(Stop(child.name, final=child.then is None or (ending and self._final)))
 
     def _start_next(self, now: float) -> None:
         while (child := self._head()) is not None and child.due <= now:
@@ -418,7 +317,7 @@ class Policy:
         return None
 
     def _wait(self, child: Child, due: float) -> None:
-        child.status, child.due = Status.WAITING, due
+        child.status, child.due, child.doomed = Status.WAITING, due, False
         key = due if self.strategy is Strategy.ONE_FOR_ONE else 0.0
         heapq.heappush(self._waiting, (key, child.order, child))
 
@@ -426,8 +325,8 @@ class Policy:
         if self._busy is child:
             self._busy = None
 
-    def _add(self, name: str, restart: Restart) -> None:
-        child = Child(name, restart, self._orders)
+    def _add(self, name: str, restart: Restart, *, fresh: bool) -> None:
+        child = Child(name, restart, self._orders, fresh=fresh)
         self._orders += 1
         self.children[name] = child
         self._wait(child, child.due)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from . import policy
+from . import words
 from .errors import StartFailed, SupervisorGaveUp
 from .events import ActorCrashed, ActorRestarting, ActorStarted, ActorStopped, ActorStuck, StopFailed
 from .info import ActorInfo, State
-from .policy import Intensity, Policy, Restart, Strategy
+from .policy import Policy, Status
 from .tracebacks import describe
+from .words import Intensity, Restart, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,29 +46,33 @@ class Node(Protocol):
 class _Child:
     """A node, and the task that runs its present life."""
 
-    __slots__ = ("done", "name", "node", "restart", "scope", "settled", "start_timeout")
-
     def __init__(self, name: str, node: Node, restart: Restart, start_timeout: float) -> None:
         self.name = name
         self.node = node
         self.restart = restart
         self.start_timeout = start_timeout
-        self.scope = trio.CancelScope()  # round the present life
-        self.done = trio.Event()  # the present life has ended
-        self.settled = _Settled()  # whoever added this child at run time
+        self.lives = 0
+        self.settled = trio.Event()  # it has become ready for the first time, or will not
+        self.error: BaseException | None = None  # why not
+        self.gone = trio.Event()  # it is forgotten
+        self.doomed = False  # its present life has been told to stop
+        self.done = trio.Event()  # its present life has ended
+        self.done.set()
 
+    def begin(self) -> None:
+        """A new life. Its scope is made here and not in its task, which may be told to stop before it first runs."""
+        self.lives += 1
+        if self.lives > 1:
+            self.node.restarts += 1
+        self.doomed = False
+        self.done = trio.Event()
+        self.scope = trio.CancelScope(deadline=trio.current_time() + self.start_timeout)
 
-class _Settled:
-    """Whether a child that was added at run time has become ready, or why not."""
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self.error: BaseException | None = None
-
-    def set(self, error: BaseException | None = None) -> None:
-        if not self.event.is_set():
+    def settle(self, error: BaseException | None = None) -> None:
+        """Tell whoever added it. The first word counts."""
+        if not self.settled.is_set():
             self.error = error
-            self.event.set()
+            self.settled.set()
 
 
 class Supervisor:
@@ -94,17 +99,11 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._since: float | None = None
         self._policy: Policy | None = None
-        self._inbox: deque[policy.Event] = deque()  # bounded by the children: each has one event under way
+        self._inbox: deque[words.Event] = deque()  # bounded by the children: each has one event under way
+        self._unwanted: list[_Child] = []  # removed, and perhaps not forgotten yet
         self._wake = trio.Event()
 
     # ---- children
-
-    def attach(self, name: str, node: Node, restart: Restart, start_timeout: float) -> _Child:
-        """Put a child into the list; it starts with the supervisor."""
-        if name in self._children:
-            raise ValueError(f"{self.path}: there is a child {name!r} already; remove it first or choose another name")
-        child = self._children[name] = _Child(name, node, restart, start_timeout)
-        return child
 
     async def add(self, name: str, node: Node, restart: Restart, start_timeout: float) -> None:
         """Add a child at run time and wait until it is ready.
@@ -113,113 +112,133 @@ class Supervisor:
             StartFailed: it did not become ready; it is forgotten.
             ValueError: the name is taken.
         """
-        child = self.attach(name, node, restart, start_timeout)
+        if name in self._children:
+            raise ValueError(f"{self.path}: there is a child {name!r} already; remove it first or choose another name")
+        child = self._children[name] = _Child(name, node, restart, start_timeout)
         if self.state is State.STOPPED:
             self._forget(child, StartFailed(node.path, "its supervisor has stopped"))
         elif self._policy is not None:
-            self._post(policy.Add(name, restart))
+            self._post(words.Add(name, restart))
         try:
-            await child.settled.event.wait()
+            await child.settled.wait()
         except trio.Cancelled:
-            self.remove_nowait(name, child)  # whoever wanted it has gone
+            self._remove_nowait(child)  # whoever wanted it has gone
             raise
-        if child.settled.error is not None:
-            raise StartFailed(node.path, "it did not become ready") from child.settled.error
+        if child.error is not None:
+            raise StartFailed(node.path, "it did not become ready") from child.error
 
     async def remove(self, name: str) -> None:
         """Stop a child, wait for its end, and forget it. Unknown names raise KeyError."""
         child = self._children[name]
-        self.remove_nowait(name, child)
-        await trio.lowlevel.checkpoint()
-        while self._children.get(name) is child:
-            await child.done.wait()
-            await trio.lowlevel.checkpoint()
+        self._remove_nowait(child)
+        await child.gone.wait()
 
-    def remove_nowait(self, name: str, child: _Child) -> None:
-        """Begin to stop and forget a child."""
-        if self._children.get(name) is not child:
-            return
-        if self._policy is None:
+    def _remove_nowait(self, child: _Child) -> None:
+        if self._policy is None:  # no life of ours, so none of the child's
             self._forget(child, None)
-        else:
-            self._post(policy.Remove(name))
+        elif not child.gone.is_set():  # else its name may be another's by now
+            self._unwanted.append(child)  # our life may be over before it gets to read this
+            self._post(words.Remove(child.name))
+
+    def below(self, name: str) -> Supervisor | None:
+        """The child of that name, if it is a supervisor."""
+        child = self._children.get(name)
+        return child.node if child is not None and isinstance(child.node, Supervisor) else None
 
     # ---- life
 
     async def run(self, ready: Callable[[], None]) -> None:
         """One life: start the children, keep them going, stop them. Raises SupervisorGaveUp."""
         self.state = State.STARTING
-        self._inbox.clear()
-        children = [(child.name, child.restart) for child in self._children.values()]
-        machine = self._policy = Policy(
-            children,
-            strategy=self._strategy,
-            intensity=self._intensity,
-            backoff=self._backoff,
-            rng=self.system.rng,
-        )
-        self._post(policy.Begin())
+        machine = self._policy = self._new_policy()
         try:
             async with trio.open_nursery() as nursery:
-                ended = await self._loop(machine, nursery, ready)
+                try:
+                    ended = await self._loop(machine, nursery, ready)
+                except trio.Cancelled:
+                    nursery.start_soon(self._await_all, name=f"{self.path} cancelled")
+                    raise
         finally:
             self._policy, self._since = None, None
+            self._forget_unwanted()
             if self.state is not State.STOPPED:
                 self.state = State.WAITING
         if ended.history:
             raise self._gave_up(ended)
 
-    async def _loop(self, machine: Policy, nursery: trio.Nursery, ready: Callable[[], None]) -> policy.Ended:
+    def _new_policy(self) -> Policy:
+        """For a new life. A child that never was ready is added to it anew: its failure is no failure of ours."""
+        children = self._children.values()
+        self._inbox.clear()
+        self._post(words.Begin())
+        for child in children:
+            if not child.settled.is_set():
+                self._post(words.Add(child.name, child.restart))
+        return Policy(
+            [(child.name, child.restart) for child in children if child.settled.is_set()],
+            strategy=self._strategy,
+            intensity=self._intensity,
+            backoff=self._backoff,
+            rng=self.system.rng,
+        )
+
+    def _forget_unwanted(self) -> None:
+        for child in self._unwanted:
+            self._forget(child, None)
+        self._unwanted.clear()
+
+    async def _loop(self, machine: Policy, nursery: trio.Nursery, ready: Callable[[], None]) -> words.Ended:
         while True:
             while self._inbox:
                 for action in machine.step(self._inbox.popleft(), trio.current_time()):
-                    if isinstance(action, policy.Ended):
+                    if isinstance(action, words.Ended):
                         return action
                     self._perform(action, nursery, ready)
+            self._unwanted = [child for child in self._unwanted if not child.gone.is_set()]
             self._wake = trio.Event()
             with trio.CancelScope(deadline=machine.due) as scope:
                 await self._wake.wait()
             if scope.cancelled_caught:
-                self._inbox.append(policy.Tick())
+                self._inbox.append(words.Tick())
 
-    def _perform(self, action: policy.Action, nursery: trio.Nursery, ready: Callable[[], None]) -> None:
+    def _perform(self, action: words.Action, nursery: trio.Nursery, ready: Callable[[], None]) -> None:
         match action:
-            case policy.Start(name):
+            case words.Start(name):
                 child = self._children[name]
-                child.done = trio.Event()
+                child.begin()
                 nursery.start_soon(self._live, child, name=child.node.path)
-            case policy.Stop(name, final):
+            case words.Stop(name, final):
                 child = self._children[name]
                 child.node.stop(final=final)
-                nursery.start_soon(self._enforce, child, name=f"{child.node.path} stop")
-            case policy.Delayed(name, due, crashes):
+                if not child.doomed:
+                    child.doomed = True
+                    nursery.start_soon(self._enforce, child, name=f"{child.node.path} stop")
+            case words.Delayed(name, due, crashes):
                 delay = max(0.0, due - trio.current_time())
                 self.system.events.publish(
                     ActorRestarting(path=self._children[name].node.path, delay=delay, crashes=crashes)
                 )
-            case policy.Forgotten(name, error):
+            case words.Forgotten(name, error):
                 self._forget(self._children[name], error)
-            case policy.Booted():
+            case words.Booted():
                 self.state, self._since = State.RUNNING, trio.current_time()
                 ready()
 
     async def _live(self, child: _Child) -> None:
         """Run one life of a child and report its end. What is not a crash (Cancelled, KeyboardInterrupt) goes on."""
         error: BaseException | None = None
-        child.scope = trio.CancelScope(deadline=trio.current_time() + child.start_timeout)
-        started = False
 
         def ready() -> None:
-            nonlocal started
-            started, child.scope.deadline = True, math.inf
+            child.scope.deadline = math.inf
             self.system.events.publish(ActorStarted(path=child.node.path, restarts=child.node.restarts))
-            child.settled.set()
-            self._post(policy.Ready(child.name))
+            child.settle()
+            self._post(words.Ready(child.name))
 
         try:
             with child.scope:
-                await child.node.run(ready)
-            if not started and child.scope.cancelled_caught:
+                if not child.doomed:
+                    await child.node.run(ready)
+            if child.scope.cancelled_caught and not child.doomed:
                 error = StartFailed(child.node.path, f"it was not ready after {child.start_timeout:g} s")
         except Exception as crash:
             error = crash
@@ -231,17 +250,16 @@ class Supervisor:
             self._ended(child, error)
 
     def _ended(self, child: _Child, error: BaseException | None) -> None:
-        child.node.restarts += 1  # of the next life, if there is one
         child.done.set()
         if error is not None:
             kind = StopFailed if self._stopping(child) else ActorCrashed
             event = kind(path=child.node.path, error=_short(error), traceback=describe(error))
             self.system.events.publish(event)
-        self._post(policy.Exited(child.name, error))
+        self._post(words.Exited(child.name, error))
 
     def _stopping(self, child: _Child) -> bool:
         known = None if self._policy is None else self._policy.children.get(child.name)
-        return known is not None and known.status is policy.Status.STOPPING
+        return known is not None and known.status is Status.STOPPING
 
     async def _enforce(self, child: _Child) -> None:
         """Give a child its grace period, then cancel it, then complain until it goes."""
@@ -250,22 +268,37 @@ class Supervisor:
             await done.wait()
             return
         child.scope.cancel(reason=f"{node.path}: its grace period of {node.grace:g} s is over")
+        await self._await(child)
+
+    async def _await_all(self) -> None:
+        """We are cancelled, and all children with us: say who does not go. Ends with the last of them."""
+        with trio.CancelScope(shield=True):
+            for child in list(self._children.values()):
+                await self._await(child)
+
+    async def _await(self, child: _Child) -> None:
+        """Wait for the end of a child that has been cancelled, and complain for as long as it does not come."""
         cancelled = trio.current_time()
-        while not done.is_set():
+        while not child.done.is_set():
             with trio.move_on_after(_STUCK_AFTER):
-                await done.wait()
+                await child.done.wait()
                 return
-            self.system.events.publish(ActorStuck(path=node.path, waited=trio.current_time() - cancelled))
+            self.system.events.publish(ActorStuck(path=child.node.path, waited=trio.current_time() - cancelled))
 
     def _forget(self, child: _Child, error: BaseException | None) -> None:
-        """The child will not live again: its ref is dead, and nobody waits for it any more."""
+        """The child will not live again: its ref is dead, and nobody waits for it any more. Twice is once."""
+        if child.gone.is_set():
+            return
         del self._children[child.name]
-        child.node.bury("it has ended" if error is None else "it did not start")
-        child.settled.set(error or StartFailed(child.node.path, "it was removed before it was ready"))
-        child.done.set()
-        self.system.events.publish(ActorStopped(path=child.node.path, reason="ended" if error is None else "no start"))
+        self._bury(child, "it has ended" if error is None else "it did not start", error)
 
-    def _gave_up(self, ended: policy.Ended) -> SupervisorGaveUp:
+    def _bury(self, child: _Child, reason: str, error: BaseException | None = None) -> None:
+        child.node.bury(reason)
+        child.settle(error or StartFailed(child.node.path, reason))
+        child.gone.set()
+        self.system.events.publish(ActorStopped(path=child.node.path, reason=reason))
+
+    def _gave_up(self, ended: words.Ended) -> SupervisorGaveUp:
         errors = [crash.error for crash in ended.history if crash.error is not None]
         limit = self._intensity
         last = _short(errors[-1]) if errors else "it ended by itself"
@@ -280,15 +313,16 @@ class Supervisor:
 
     def stop(self, *, final: bool) -> None:
         """Begin to stop: children from right to left, each with its own grace period."""
-        self.state = State.STOPPING
-        self._post(policy.Shutdown(final))
+        if self._policy is not None:
+            self.state = State.STOPPING
+            self._post(words.Shutdown(final))
 
     def bury(self, reason: str) -> None:
         """No more lives, for it and for all below it."""
         self.state = State.STOPPED
-        for child in list(self._children.values()):
-            child.node.bury(reason)
-            child.settled.set(StartFailed(child.node.path, reason))
+        for child in self._children.values():
+            if not child.gone.is_set():
+                self._bury(child, reason)
 
     def info(self) -> ActorInfo:
         """This supervisor and the tree below it."""
@@ -301,7 +335,7 @@ class Supervisor:
             children=tuple(child.node.info() for child in self._children.values()),
         )
 
-    def _post(self, event: policy.Event) -> None:
+    def _post(self, event: words.Event) -> None:
         self._inbox.append(event)
         self._wake.set()
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ from .events import EventBus
 from .expiry import Expiries
 from .lag import watch_for_blocking
 from .mailbox import WhenFull
-from .policy import Intensity, Restart, Strategy
 from .supervisor import Supervisor
+from .tracebacks import without_cancelled
+from .words import Intensity, Restart, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -42,7 +44,6 @@ class System:
         self.ended = trio.Event()
         """The root supervisor has stopped."""
         self.root = Supervisor("/", self, intensity=root)
-        self._supervisors: dict[str, Supervisor] = {"/": self.root}
 
     async def start(
         self,
@@ -91,16 +92,16 @@ class System:
         parent = self._find(under)
         path = _join(under, name)
         supervisor = Supervisor(path, self, strategy=strategy, intensity=intensity, backoff=backoff)
-        await parent.add(name, supervisor, restart, start_timeout=30.0)
-        self._supervisors[path] = supervisor
+        await parent.add(name, supervisor, restart, start_timeout=math.inf)  # its children have each their own
         return path
 
     async def stop(self, path: str) -> None:
         """Stop the actor or supervisor at ``path``, wait for its end, and forget it. KeyError if there is none."""
-        parent, _, name = path.rstrip("/").rpartition("/")
-        await self._find(parent or "/").remove(name)
-        for known in [known for known in self._supervisors if (known + "/").startswith(path + "/")]:
-            del self._supervisors[known]
+        above, _, name = path.rstrip("/").rpartition("/")
+        parent = self._supervisor(above)
+        if parent is None:
+            raise KeyError(path)
+        await parent.remove(name)
 
     def tree(self) -> ActorInfo:
         """Every actor with its state, mailbox, work in hand, restarts and uptime."""
@@ -112,10 +113,18 @@ class System:
         self.events.publish(letter)
 
     def _find(self, path: str) -> Supervisor:
-        try:
-            return self._supervisors[path]
-        except KeyError:
-            raise ValueError(f"there is no supervisor at {path!r}; known: {', '.join(self._supervisors)}") from None
+        found = self._supervisor(path)
+        if found is None:
+            raise ValueError(f"there is no supervisor at {path!r}")
+        return found
+
+    def _supervisor(self, path: str) -> Supervisor | None:
+        """Walk down from the root: what has gone from the tree cannot be found."""
+        found: Supervisor | None = self.root
+        for name in path.split("/"):
+            if name and found is not None:
+                found = found.below(name)
+        return found
 
 
 def _join(under: str, name: str) -> str:
@@ -150,26 +159,40 @@ async def open_system(
     root = system.root
     body = trio.CancelScope()
     failures: list[BaseException] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(system.expiries.keep)
-        if blocked_after is not None:
-            nursery.start_soon(watch_for_blocking, system.events, blocked_after)
-        await nursery.start(_run_root, system, body, failures)
-        try:
-            with body:
-                yield system
-        except Exception as error:
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(system.expiries.keep)
+            if blocked_after is not None:
+                nursery.start_soon(watch_for_blocking, system.events, blocked_after)
+            await nursery.start(_run_root, system, body, failures)
+            try:
+                with body:
+                    yield system
+            except Exception as error:
+                failures.append(error)
+            except (KeyboardInterrupt, SystemExit) as error:  # no time for goodbyes
+                failures.append(error)
+                nursery.cancel_scope.cancel(reason=repr(error))
+            root.stop(final=True)
+            await system.ended.wait()
+            nursery.cancel_scope.cancel(reason="the runtime has ended")
+    except BaseException as other:  # above all Cancelled, which gives way to an error as everywhere in trio
+        if not failures:
+            raise
+        if (error := without_cancelled(other)) is not None:
             failures.append(error)
-        except (KeyboardInterrupt, SystemExit) as error:  # no time for goodbyes
-            failures.append(error)
-            nursery.cancel_scope.cancel(reason=repr(error))
-        root.stop(final=True)
-        await system.ended.wait()
-        nursery.cancel_scope.cancel(reason="the runtime has ended")
     if failures:
-        for also in failures[1:]:
-            failures[0].add_note(f"and then the block raised {also!r}")
-        raise failures[0]
+        raise _one(failures)
+
+
+def _one(failures: list[BaseException]) -> BaseException:
+    """The error to raise: the first, with the others as notes, unless one of them ends the program."""
+    first, *others = failures
+    if all(isinstance(error, Exception) for error in failures):
+        for also in others:
+            first.add_note(f"and then: {also!r}")
+        return first
+    return first if not others else BaseExceptionGroup("the runtime and its block failed", failures)
 
 
 async def _run_root(
