@@ -12,3 +12,26 @@ class BreakerChanged(Event, frozen=True, kw_only=True, tag=True):
     old: str
     new: str
     reason: str
+
+
+class InstanceRegistered(Event, frozen=True, kw_only=True, tag=True):
+    """The registry has learned of an instance."""
+
+    service: str
+    instance: str
+
+
+class InstanceDeregistered(Event, frozen=True, kw_only=True, tag=True):
+    """The registry has been told that an instance is gone."""
+
+    service: str
+    instance: str
+
+
+class InstanceHealthChanged(Event, frozen=True, kw_only=True, tag=True):
+    """Health checks have changed their mind about an instance."""
+
+    service: str
+    instance: str
+    health: str
+    detail: str

@@ -1,1 +1,66 @@
+"""Switchgear: every external HTTP service behind its own supervised trio actor.
 
+    import switchgear as sg
+
+    async with sg.open_runtime("services.toml") as runtime:
+        charge = await runtime.service("payments").get("/charges/42", type=Charge)
+"""
+
+from importlib.metadata import version as _version
+
+from switchgear.actors.config import AlternativeFallback as AlternativeFallback
+from switchgear.actors.config import ApiKeyAuth as ApiKeyAuth
+from switchgear.actors.config import BasicAuth as BasicAuth
+from switchgear.actors.config import BearerAuth as BearerAuth
+from switchgear.actors.config import BreakerConfig as BreakerConfig
+from switchgear.actors.config import BulkheadConfig as BulkheadConfig
+from switchgear.actors.config import CacheFallback as CacheFallback
+from switchgear.actors.config import DefaultFallback as DefaultFallback
+from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
+from switchgear.actors.config import InstanceConfig as InstanceConfig
+from switchgear.actors.config import MetricsConfig as MetricsConfig
+from switchgear.actors.config import RateLimit as RateLimit
+from switchgear.actors.config import RegistryConfig as RegistryConfig
+from switchgear.actors.config import RetryPolicy as RetryPolicy
+from switchgear.actors.config import RuntimeConfig as RuntimeConfig
+from switchgear.actors.config import Secret as Secret
+from switchgear.actors.config import ServiceConfig as ServiceConfig
+from switchgear.actors.config import TimeoutConfig as TimeoutConfig
+from switchgear.actors.config import load_config as load_config
+from switchgear.actors.errors import ActorCrashed as ActorCrashed
+from switchgear.actors.errors import AuthFailed as AuthFailed
+from switchgear.actors.errors import CallTimeout as CallTimeout
+from switchgear.actors.errors import CircuitOpen as CircuitOpen
+from switchgear.actors.errors import ConfigError as ConfigError
+from switchgear.actors.errors import DecodeError as DecodeError
+from switchgear.actors.errors import ErrorCode as ErrorCode
+from switchgear.actors.errors import FallbackFailed as FallbackFailed
+from switchgear.actors.errors import HTTPStatusError as HTTPStatusError
+from switchgear.actors.errors import InvalidRequest as InvalidRequest
+from switchgear.actors.errors import NoHealthyInstances as NoHealthyInstances
+from switchgear.actors.errors import Overloaded as Overloaded
+from switchgear.actors.errors import RateLimited as RateLimited
+from switchgear.actors.errors import ResponseTooLarge as ResponseTooLarge
+from switchgear.actors.errors import ServiceError as ServiceError
+from switchgear.actors.errors import ShuttingDown as ShuttingDown
+from switchgear.actors.errors import TransportError as TransportError
+from switchgear.actors.errors import UnknownService as UnknownService
+from switchgear.actors.instance import HealthStatus as HealthStatus
+from switchgear.actors.instance import ServiceInstance as ServiceInstance
+from switchgear.actors.machines.breaker import CircuitBreaker as CircuitBreaker
+from switchgear.actors.machines.bucket import TokenBucket as TokenBucket
+from switchgear.actors.machines.histogram import LatencyHistogram as LatencyHistogram
+from switchgear.actors.metrics import Metrics as Metrics
+from switchgear.actors.metrics import ServiceMetrics as ServiceMetrics
+from switchgear.actors.registry import Health as Health
+from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
+from switchgear.actors.registry import Registry as Registry
+from switchgear.actors.service.messages import ServiceResponse as ServiceResponse
+from switchgear.runtime import ActorInfo as ActorInfo
+from switchgear.runtime import Event as Event
+
+from .service import Service as Service
+from .system import Runtime as Runtime
+from .system import open_runtime as open_runtime
+
+__version__ = _version("switchgear")

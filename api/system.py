@@ -6,7 +6,6 @@ end services stop before what they report to.
 
 from __future__ import annotations
 
-import math
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -18,12 +17,12 @@ import trio
 
 from switchgear.actors import errors
 from switchgear.actors.config import RuntimeConfig, ServiceConfig, load_config
-from switchgear.actors.metrics import Metrics, MetricsActor
-from switchgear.actors.registry import Health, Registry, RegistryActor
+from switchgear.actors.metrics import Metrics
+from switchgear.actors.registry import Health, Registry
 from switchgear.actors.service.actor import ServiceActor
 from switchgear.actors.service.state import ServiceState
 from switchgear.actors.transport import HttpxDoor, shared_tls
-from switchgear.runtime import ActorError, Backoff, Intensity, WhenFull, open_system
+from switchgear.runtime import ActorError, Intensity, WhenFull, open_system
 
 from .service import Service
 
@@ -101,6 +100,7 @@ class Runtime:
         except ActorError as error:
             raise errors.ShuttingDown(f"the service did not start: {error}", service=config.name) from error
         service = Service(ref, state, self._elsewhere, self._system.rng)
+        await self.metrics.join(state)
         self._services[config.name], self._states[config.name] = service, state
         return service
 
@@ -111,7 +111,7 @@ class Runtime:
         state = self._states.pop(name)
         await self._system.stop(state.path)
         await self.registry.forget(name)
-        state.ship(self.metrics.ref)
+        await self.metrics.leave(state)
 
     async def reconfigure(self, name: str, config: ServiceConfig) -> None:
         """Put a new configuration in force. Calls under way end under the old one; what was learned is kept.
@@ -148,11 +148,12 @@ class _Doors:
         self._transport = transport
         self._tls = shared_tls()
 
-    def __call__(self, config: ServiceConfig) -> Door:
+    def __call__(self, config: ServiceConfig | None) -> Door:
+        """The door of a service; None: the registry's, for health checks."""
         if self._transport is not None:
             given = self._transport
             return HttpxDoor(lambda: given, owned=False)
-        limits = httpx.Limits(max_connections=config.bulkhead.max_concurrent, max_keepalive_connections=20)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)  # the bulkhead is the limit
         return HttpxDoor(
             lambda: httpx.AsyncHTTPTransport(verify=self._tls(), limits=limits, trust_env=False), owned=True
         )
@@ -180,10 +181,10 @@ async def open_runtime(
     settings = load_config(config)
     async with open_system(seed=seed) as system:
         doors = _Doors(transport)
-        metrics = await Metrics.start(system, settings.metrics)
-        registry = await Registry.start(system, settings.registry, doors)
+        metrics = await Metrics.start(system, settings.metrics, grace=settings.grace)
+        registry = await Registry.start(system, settings.registry, doors, grace=settings.grace)
         # No intensity: one service that cannot live must not take the others along. Backoff bounds its restarts.
-        await system.supervise("services", intensity=Intensity(max_restarts=None), backoff=Backoff())
+        await system.supervise("services", intensity=Intensity(max_restarts=None))
         runtime = Runtime(system, settings, registry, metrics, doors)
         for service in settings.services:
             await runtime.add_service(service)

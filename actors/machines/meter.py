@@ -24,15 +24,18 @@ class Delta(msgspec.Struct):
     """Answers that a fallback gave, by source."""
     last_error: tuple[str, float] | None = None
     """Code and time (trio) of the latest error."""
+    booked: bool = False
+    """It has arrived at the metrics actor."""
 
 
 class Meter:
     """Collects a `Delta`."""
 
-    __slots__ = ("_delta", "dirty")
+    __slots__ = ("_delta", "_taken", "dirty")
 
     def __init__(self) -> None:
         self._delta = _empty()
+        self._taken: Delta | None = None
         self.dirty = False
         """Something has happened since the last `take`."""
 
@@ -63,12 +66,18 @@ class Meter:
     def take(self) -> Delta:
         """All since the last `take`; counting begins anew."""
         delta, self._delta = self._delta, _empty()
+        self._taken = delta
         self.dirty = False
         return delta
 
+    def unbooked(self) -> list[Delta]:
+        """What nobody else has counted yet: since the last `take`, and what was taken and is still on its way."""
+        taken = [] if self._taken is None or self._taken.booked else [self._taken]
+        return [*taken, self._delta]
+
     def give_back(self, delta: Delta) -> None:
         """What was taken could not be delivered: it is counted with what comes next."""
-        later, self._delta = self._delta, delta
+        later, self._delta, self._taken = self._delta, delta, None
         add(self._delta, later)
         self.dirty = True
 

@@ -1,1 +1,7 @@
+"""The registry: which instances there are, and how they are."""
 
+from .actor import RegistryActor as RegistryActor
+from .api import Health as Health
+from .api import Registry as Registry
+from .records import HealthCheckResult as HealthCheckResult
+from .records import InstanceSet as InstanceSet

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
-from switchgear.runtime import Actor, ActorError
+from switchgear.runtime import Actor
 
 from ..errors import ServiceError
-from ..metrics import Report
 from .credentials import Authenticator
 from .fleet import Fleet
 from .gate import Gate

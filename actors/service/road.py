@@ -85,7 +85,6 @@ class Road:
         """
         failed_at: list[str] = []
         while True:
-            request.progress.attempts += 1
             try:
                 reply = await self._attempt(request, deadline, failed_at)
                 return self._response(request, reply)
@@ -109,6 +108,7 @@ class Road:
                 await self._gate.enter(deadline)
             endpoint, target = self._fleet.pick(failed_at)
             token = self._auth.credentials(now)
+            request.progress.attempts += 1
             wire = self._wire(request, token.value)
             self._fleet.begin(endpoint)
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switchgear.runtime import Watch
+from switchgear.runtime import MailboxFull, Watch
 
 from ..config import ServiceConfig
 from ..events import BreakerChanged
@@ -17,12 +17,13 @@ from ..machines.bucket import TokenBucket
 from ..machines.limiter import Limiter
 from ..machines.meter import Meter
 from ..machines.tokens import TokenCache
+from ..metrics.records import Report
 from .cache import ResponseCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from switchgear.runtime import Event
+    from switchgear.runtime import Event, Ref
 
     from ..machines.breaker import BreakerState
     from .credentials import Credentials
@@ -45,6 +46,16 @@ class ServiceState:
         old = self.config.value
         self._tune(config, old)
         self.config.set(config)
+
+    def ship(self, metrics: Ref) -> None:
+        """Report what has happened since the last time. What finds no room is kept, and reported with the next."""
+        if not self.meter.dirty:
+            return
+        delta = self.meter.take()
+        try:
+            metrics.tell_nowait(Report(self.name, delta, self.breaker.state.value))
+        except MailboxFull:
+            self.meter.give_back(delta)
 
     def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
         if old is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 import msgspec
 
@@ -55,19 +55,16 @@ class Target(msgspec.Struct, frozen=True):
 
     def relative(self, location: str, target: str) -> str | None:
         """The target that a redirect from ``target`` leads to, or None if it leaves the origin or the prefix."""
-        from urllib.parse import urljoin
-
-        parts = urlsplit(urljoin(self.url(target), location))
         try:
+            parts = urlsplit(urljoin(self.url(target), location))
             there = Target.parse(f"{parts.scheme}://{parts.netloc}")
         except (KeyError, ValueError):
             return None
-        path = parts.path or "/"
-        if (there.scheme, there.host, there.port) != (self.scheme, self.host, self.port) or parts.username is not None:
+        if parts.username is not None or (there.scheme, there.host, there.port) != (self.scheme, self.host, self.port):
             return None
-        if not (path + "/").startswith(self.prefix + "/"):
+        if not (parts.path + "/").startswith(self.prefix + "/"):
             return None
-        return path[len(self.prefix) :] + (f"?{parts.query}" if parts.query else "")
+        return parts.path[len(self.prefix) :] + (f"?{parts.query}" if parts.query else "")
 
 
 def check_method(method: str) -> str:

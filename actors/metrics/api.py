@@ -1,0 +1,114 @@
+"""The metrics as a program sees them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, final
+
+import msgspec
+import trio
+
+from switchgear.runtime import Watch, WhenFull
+
+from ..errors import UnknownService
+from .actor import MetricsActor
+from .ledger import Ledger
+from .records import Joined, Left, ServiceMetrics, Snapshot
+from .stream import PATH, Frames, StreamActor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from switchgear.runtime import Ref, System
+
+    from ..config import MetricsConfig
+    from ..service.state import ServiceState
+
+
+@final
+class Metrics:
+    """Figures of each service. Got from ``runtime.metrics``."""
+
+    def __init__(
+        self, ref: Ref, ledger: Ledger, published: Watch[Snapshot], address: Watch[tuple[str, int] | None]
+    ) -> None:
+        self.ref = ref
+        """The actor that services report to."""
+        self._ledger = ledger
+        self._published = published
+        self._address = address
+        self._states: dict[str, ServiceState] = {}
+
+    @classmethod
+    async def start(cls, system: System, config: MetricsConfig, *, grace: float) -> Metrics:
+        """Start the metrics actor, and the stream if it is configured, in a tree."""
+        ledger, published = Ledger(), Watch(Snapshot(0, 0.0, {}))
+        address: Watch[tuple[str, int] | None] = Watch(None)
+        # A report that finds no room is not lost: the service keeps it and adds the next one to it.
+        ref = await system.start(
+            partial(MetricsActor, ledger, published, config.interval), "metrics", when_full=WhenFull.FAIL, grace=grace
+        )
+        if config.websocket:
+            await system.start(partial(StreamActor, config, Frames(published), address), "stream", grace=grace)
+        return cls(ref, ledger, published, address)
+
+    def get(self, service: str) -> ServiceMetrics:
+        """The figures of a service, up to this moment. Raises UnknownService."""
+        state = self._states.get(service)
+        if state is None:
+            known = ", ".join(self._states) or "none"
+            raise UnknownService(f"there is no service {service!r}; known: {known}", service=service)
+        metrics = self._ledger.metrics(service, trio.current_time(), state.meter.unbooked())
+        return msgspec.structs.replace(metrics, breaker=state.breaker.state.value)
+
+    def all(self) -> dict[str, ServiceMetrics]:
+        """The figures of all services, up to this moment."""
+        return {name: self.get(name) for name in self._states}
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[trio.MemoryReceiveChannel[Snapshot]]:
+        """A channel of snapshots, one a tick. It holds one: a slow reader finds the latest, and delays nobody."""
+        send, receive = trio.open_memory_channel[Snapshot](1)
+        taker = receive.clone()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_forward, self._published, send, taker)
+            with receive:
+                yield receive
+            nursery.cancel_scope.cancel()
+
+    @property
+    def websocket_url(self) -> str | None:
+        """Where the stream is; None if it is not configured."""
+        if self._address.value is None:
+            return None
+        host, port = self._address.value
+        return f"ws://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
+
+    async def join(self, state: ServiceState) -> None:
+        """A service has been added."""
+        await self.ref.tell(Joined(state.name))
+        self._ledger.open(state.name, trio.current_time())
+        self._states[state.name] = state
+
+    async def leave(self, state: ServiceState) -> None:
+        """A service has been removed."""
+        self._states.pop(state.name, None)
+        await self.ref.tell(Left(state.name))
+
+
+async def _forward(
+    published: Watch[Snapshot],
+    send: trio.MemorySendChannel[Snapshot],
+    taker: trio.MemoryReceiveChannel[Snapshot],
+) -> None:
+    version = published.version
+    with send, taker:
+        while True:
+            version = await published.changed(version)
+            try:
+                send.send_nowait(published.value)
+            except trio.WouldBlock:
+                taker.receive_nowait()
+                send.send_nowait(published.value)
+

@@ -1,0 +1,87 @@
+"""What the registry says and is told."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..config import HealthCheckConfig, ServiceConfig
+from ..instance import HealthStatus, ServiceInstance
+
+
+class InstanceSet(msgspec.Struct, frozen=True):
+    """The instances of one service at one moment: what the registry publishes, and service actors read."""
+
+    service: str
+    version: int
+    """Grows by one with each change."""
+    instances: tuple[ServiceInstance, ...]
+    routable: tuple[ServiceInstance, ...]
+    """Those that may get calls: not unhealthy, and of a weight above zero."""
+
+
+class HealthCheckResult(msgspec.Struct, frozen=True):
+    """The outcome of checking a service, or one instance of it."""
+
+    service: str
+    status: HealthStatus
+    """Of a service: healthy if any instance is; unknown if there was nothing to check."""
+    instance: str | None = None
+    """Id of the instance; None for a whole service."""
+    latency: float = 0.0
+    """Seconds; of a service, the longest of its instances."""
+    detail: str = ""
+    """What the check saw."""
+    at: float = 0.0
+    """Trio time."""
+    instances: tuple["HealthCheckResult", ...] = ()
+    """Of a service: the result of each instance."""
+
+
+# ---- messages
+
+
+class Configure(msgspec.Struct, frozen=True):
+    """Take over the instances and health checks of a service's configuration. Reply: its watch."""
+
+    config: ServiceConfig
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """The service is gone, with all its instances."""
+
+    service: str
+
+
+class Register(msgspec.Struct, frozen=True):
+    """There is an instance. Known ids keep their health; everything else is replaced."""
+
+    instance: ServiceInstance
+
+
+class Deregister(msgspec.Struct, frozen=True):
+    """There is no such instance any more. Reply: whether there was."""
+
+    service: str
+    id: str
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """An instance has been checked."""
+
+    service: str
+    id: str
+    healthy: bool
+    detail: str
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Reply: the watch of a service, and its health check."""
+
+    service: str
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The answer to `Look` and `Configure`."""
+
+    watch: object
+    check: HealthCheckConfig | None
