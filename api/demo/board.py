@@ -61,5 +61,5 @@ class Board:
             seconds=round(self.elapsed, 3),
             seed=self.seed,
             metrics=self.metrics_url,
-            services={name: tally.summary(self.runtime.service(name).breaker) for name, tally in self.tallies.items()},
+            services={name: tally.summary(self.runtime.metrics.get(name)) for name, tally in self.tallies.items()},
         )

@@ -13,6 +13,7 @@ import msgspec
 
 from switchgear.actors.errors import ErrorCode
 from switchgear.actors.machines.histogram import LatencyHistogram
+from switchgear.actors.metrics import ServiceMetrics
 
 if TYPE_CHECKING:
     from switchgear.actors.errors import ServiceError
@@ -51,6 +52,8 @@ class ServiceSummary(msgspec.Struct, frozen=True):
     errors: dict[str, int]
     """Calls by the code of their error, also those that a fallback answered."""
     transitions: list[Transition]
+    measured: ServiceMetrics
+    """What ``runtime.metrics`` says of the same calls, plus those that came as somebody's alternative."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -96,8 +99,8 @@ class Tally:
         else:
             self.sources[response.source] += 1
 
-    def summary(self, breaker: str) -> ServiceSummary:
-        """All of it, as plain values."""
+    def summary(self, measured: ServiceMetrics) -> ServiceSummary:
+        """All of it, as plain values, beside what the runtime has measured."""
         return ServiceSummary(
             calls=self.calls,
             success=self.success,
@@ -107,10 +110,11 @@ class Tally:
             retried=self.retried,
             p50_ms=self.milliseconds(0.5),
             p99_ms=self.milliseconds(0.99),
-            breaker=breaker,
+            breaker=measured.breaker,
             sources=dict(self.sources),
             errors=dict(self.errors),
             transitions=self.transitions,
+            measured=measured,
         )
 
     def milliseconds(self, q: float) -> float:

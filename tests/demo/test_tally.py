@@ -1,15 +1,37 @@
 """What the demo counts, on made-up answers: each call once as success, fallback or failed."""
 
 from switchgear.actors import errors
+from switchgear.actors.metrics import ServiceMetrics
 from switchgear.actors.service.messages import ServiceResponse
 from switchgear.demo.tally import Tally
+
+MEASURED = ServiceMetrics(
+    count=0,
+    errors=0,
+    errors_by_code={},
+    shed=0,
+    mean=0,
+    p50=0,
+    p95=0,
+    p99=0,
+    min=0,
+    max=0,
+    attempts=0,
+    retries=0,
+    fallbacks=0,
+    fallbacks_by_source={},
+    breaker="closed",
+    last_error=None,
+    last_error_age=None,
+    uptime=0,
+)
 
 
 def tally_of(*responses):
     tally = Tally()
     for response in responses:
         tally.count(response)
-    return tally.summary("closed")
+    return tally.summary(MEASURED)
 
 
 def answered(**fields):
