@@ -58,6 +58,7 @@ class Context:
     def resize(self, concurrency: int) -> None:
         """Change how many messages this life may have in hand at once. Workers above it are not sent away."""
         self._cell.limit = concurrency
+        self._cell.make_use_of_room()
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task of the actor's own beside its handlers. It is cancelled at the stop; its crash is the actor's."""

@@ -6,7 +6,6 @@ room, refuse it, bury it) and holds the counters; `life.py` is one incarnation o
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -84,6 +83,12 @@ class Cell:
         for envelope in self.mailbox.drain():
             self.pending -= 1
             self._bury(envelope, reason)
+        waiting = self.mailbox.waiting
+        while waiting:
+            envelope, task = waiting.popitem(last=False)
+            self._bury(envelope, reason)
+            if task is not None:
+                trio.lowlevel.reschedule(task)
 
     def put_back(self, envelope: Ask | Tell) -> None:
         """A worker was handed this message when its life was over already: it is for the next life, if there is one."""
@@ -109,63 +114,70 @@ class Cell:
 
     # ---- messages come in
 
-    def accept_ask(self, ask: Ask) -> bool:
-        """As `accept`, for an ask: looks for loops, and watches over its timeout."""
-        if ask.parent is not None:
-            self._refuse_loop(ask)
-        if not self.accept(ask):
-            return False
-        if ask.expiry != math.inf and ask.outcome is None:
-            self.system.expiries.add(ask)
+    def accept(self, envelope: Ask | Tell) -> bool:
+        """Queue a message. False: there is no room, and it may wait for it.
+
+        Full is an actor with ``concurrency`` messages in hand and ``capacity`` queued: a message which an idle worker
+        (or one that is yet to be hired) will take at once has not been queued.
+        """
+        mailbox = self.mailbox
+        if self.pending >= self.limit + mailbox.capacity or mailbox.waiting or self.state is State.STOPPED:
+            return self._turned_away(envelope)
+        self._let_in(envelope)
         return True
 
-    def accept(self, envelope: Ask | Tell) -> bool:
-        """Queue a message. False: there is no room, and the caller may wait for it."""
+    def _turned_away(self, envelope: Ask | Tell) -> bool:
+        """The rare half of `accept`."""
+        mailbox = self.mailbox
         if self.state is State.STOPPED:
             self._bury(envelope, "it has stopped")
             return True
-        if not self.mailbox.offer(envelope) and not self._make_room(envelope):
+        if mailbox.when_full is WhenFull.WAIT:
             return False
-        self._one_more()
+        mailbox.refused += 1
+        if mailbox.when_full is WhenFull.FAIL:
+            raise self.full_error()
+        try:
+            oldest = mailbox.receive_nowait()
+        except trio.WouldBlock:  # nothing is queued: all is in hand
+            self._bury(envelope, "the mailbox has no room, and holds nothing that could make some")
+            return True
+        self.pending -= 1
+        self._bury(oldest, "the mailbox was full and this was the oldest")
+        self._let_in(envelope)
         return True
 
-    def _one_more(self) -> None:
+    def _let_in(self, envelope: Ask | Tell) -> None:
+        mailbox = self.mailbox
+        mailbox.offer(envelope)
+        mailbox.accepted += 1
         self.pending += 1
         life = self._life
         if life is not None and life.workers < self.pending and life.workers < self.limit:
             life.hire()
 
-    def _make_room(self, envelope: Ask | Tell) -> bool:
-        when_full = self.mailbox.when_full
-        if when_full is WhenFull.FAIL:
+    def make_use_of_room(self) -> None:
+        """There is room again: let in whoever has waited longest."""
+        waiting = self.mailbox.waiting
+        while waiting and self.pending < self.limit + self.mailbox.capacity:
+            envelope, task = waiting.popitem(last=False)
+            self._let_in(envelope)
+            if task is not None:
+                trio.lowlevel.reschedule(task)
+
+    async def wait_for_room(self, tell: Tell) -> None:
+        """Park whoever tells until his message is in. (An ask waits in its own park: see `Ref.ask`.)"""
+        waiting = self.mailbox.waiting
+        waiting[tell] = trio.lowlevel.current_task()
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            waiting.pop(tell, None)
             self.mailbox.refused += 1
-            raise self.full_error()
-        if when_full is WhenFull.WAIT:
-            return False
-        while not self.mailbox.offer(envelope):  # the oldest may have been put back, and then takes up no room
-            self.pending -= 1
-            self._bury(self.mailbox.oldest(), "the mailbox was full and this was the oldest")
-        return True
+            return trio.lowlevel.Abort.SUCCEEDED
 
-    async def wait_for_room(self, envelope: Ask | Tell) -> None:
-        """Put a message in as soon as there is room, or settle it with its timeout."""
-        expiry = envelope.expiry if isinstance(envelope, Ask) else math.inf
-        self._one_more()  # before it is in: it may be handled before we run again
-        put = False
-        try:
-            with trio.CancelScope(deadline=expiry):
-                await self.mailbox.put(envelope)
-                put = True
-        finally:
-            if not put:
-                self.pending -= 1
-        if isinstance(envelope, Ask):
-            if not put:
-                envelope.fail(self.timeout_error(envelope))
-            elif expiry != math.inf and envelope.outcome is None:
-                self.system.expiries.add(envelope)
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def _refuse_loop(self, ask: Ask) -> None:
+    def refuse_loop(self, ask: Ask) -> None:
         """Walk up the chain of asks that wait for this one: if all our places are in it, nobody could answer."""
         places = 0.0
         parent = ask.parent
@@ -190,11 +202,11 @@ class Cell:
 
     def timeout_error(self, ask: Ask) -> AskTimeout:
         """The error of an ask whose explicit timeout is over."""
-        waited = trio.current_time() - ask.since
         where = "while being handled" if ask.scope is not None else "in the queue"
         depth = self.mailbox.statistics().depth
-        return AskTimeout(self.path, f"no reply to {ask.name} in {waited:.3g} s ({where}; {depth} queued)")
+        return AskTimeout(self.path, f"no reply to {ask.name} in {ask.timeout:g} s ({where}; {depth} queued)")
 
-    def full_error(self) -> MailboxFull:
-        """The error of a message for which there is no room."""
+    def refusal(self) -> MailboxFull:
+        """The error of a message for which there is no room; counts it."""
+        self.mailbox.refused += 1
         return MailboxFull(self.path, f"the mailbox holds its {self.mailbox.capacity} messages already")

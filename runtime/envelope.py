@@ -60,16 +60,16 @@ class Own(Tell):
 class Ask(_Named):
     """A message and the task that waits for its reply."""
 
-    __slots__ = ("_caller", "cell", "deadline", "expiry", "message", "outcome", "parent", "scope", "since")
+    __slots__ = ("_caller", "cell", "deadline", "expiry", "message", "outcome", "parent", "scope", "timeout")
 
     def __init__(
-        self, message: Any, cell: Cell, *, since: float, deadline: float, expiry: float, parent: Ask | Tell | None
+        self, message: Any, cell: Cell, deadline: float, expiry: float, timeout: float | None, parent: Ask | Tell | None
     ) -> None:
         self.message = message
         self.cell = cell
-        self.since = since
         self.deadline = deadline  # when the caller will have gone: the earlier of his cancel scopes' and `expiry`
-        self.expiry = expiry  # of the explicit timeout
+        self.expiry = expiry  # when the explicit timeout ends
+        self.timeout = timeout
         self.parent = parent  # what the caller himself has in hand
         self.scope: trio.CancelScope | None = None  # of the worker that has it in hand
         self.outcome: outcome.Outcome[Any] | None = None
@@ -103,16 +103,21 @@ class Ask(_Named):
     def fail(self, error: BaseException) -> bool:
         """Settle with an error and cancel the work, if it is under way: nobody waits for it any more."""
         first = self.settle(outcome.Error(error))
-        if self.scope is not None:
-            self.scope.cancel(reason=str(error))
+        self._call_off(str(error))
         return first
 
     def abandon(self) -> None:
         """The caller has gone: no work for him any more."""
         self.outcome = _GONE
         self._caller = None
+        self._call_off(f"the caller of {self.cell.path} has gone")
+
+    def _call_off(self, reason: str) -> None:
         if self.scope is not None:
-            self.scope.cancel(reason=f"the caller of {self.cell.path} has gone")
+            self.scope.cancel(reason=reason)
+        elif self in self.cell.mailbox.waiting:
+            del self.cell.mailbox.waiting[self]
+            self.cell.mailbox.refused += 1
 
     def _abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self.abandon()

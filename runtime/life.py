@@ -8,6 +8,7 @@ settled at once, before the ruins are cleared.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import outcome
@@ -50,6 +51,7 @@ class Life:
         self._stop = trio.Event()
         self._emptied = trio.Event()
         cell.limit, cell.snapshot = actor.concurrency, None
+        cell.make_use_of_room()
 
     @property
     def path(self) -> str:
@@ -177,27 +179,27 @@ class Life:
 
     async def _work(self) -> None:
         """Take messages until the end of this life. This is on the road of every call."""
-        mailbox = self._cell.mailbox
+        cell, mailbox = self._cell, self._cell.mailbox
         batch = 0
         while not self._over:
             # One scope for many messages: entering one costs as much as the rest of an ask. It is opened anew only
             # after it was cancelled, that is after a caller has gone.
             with trio.CancelScope() as scope:
                 while not (scope.cancel_called or self._over):
-                    try:
-                        envelope = mailbox.receive_nowait()
-                    except trio.WouldBlock:
+                    if cell.pending > len(self.in_hand) and batch < _BATCH:
+                        try:
+                            envelope = mailbox.receive_nowait()
+                        except trio.WouldBlock:  # another worker is about to take it
+                            envelope = await mailbox.receive()
+                        batch += 1
+                    else:
                         in_hand.set(None)  # do not hold on to the last message while idle
                         envelope = await mailbox.receive()
                         batch = 0
                     if self._over:  # it ended between the handing over and now
-                        self._cell.put_back(envelope)
+                        cell.put_back(envelope)
                         return
                     await self._serve(envelope, scope)
-                    batch += 1
-                    if batch >= _BATCH:
-                        batch = 0
-                        await trio.lowlevel.checkpoint()
 
     async def _serve(self, envelope: Ask | Tell, scope: trio.CancelScope) -> None:
         """One message: handle it and settle its ask."""
@@ -208,7 +210,7 @@ class Life:
         try:
             if not isinstance(envelope, Ask):
                 await self._actor.handle(envelope.message)
-            elif envelope.outcome is None and await self._still_wanted(envelope):
+            elif envelope.outcome is None and (envelope.deadline == inf or await self._still_wanted(envelope)):
                 reply = await self._actor.handle(envelope.message)
                 if not envelope.settle(outcome.Value(reply)):
                     cell.late += 1
@@ -224,14 +226,17 @@ class Life:
             cell.handled += 1
             if isinstance(envelope, Ask) and envelope.outcome is None:  # we are being cancelled from above
                 envelope.fail(ActorStopped(cell.path, "it was cancelled"))
+            if cell.mailbox.waiting:
+                cell.make_use_of_room()
             if self._over and not self.in_hand:
                 self._emptied.set()
 
     async def _still_wanted(self, ask: Ask) -> bool:
         """No work for a caller whose deadline has passed while the message was queued."""
-        if ask.deadline > trio.current_time():
+        now = trio.current_time()
+        if ask.deadline > now:
             return True
-        if ask.expiry <= trio.current_time():
+        if ask.expiry <= now:
             ask.fail(self._cell.timeout_error(ask))
             return False
         # It is the deadline of a scope of the caller's: trio is about to cancel him, unless he has moved it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,36 +47,26 @@ class MailboxStatistics(msgspec.Struct, frozen=True):
 class Mailbox:
     """One actor's queue."""
 
-    __slots__ = ("_back", "_receive", "_send", "accepted", "capacity", "receive", "refused", "when_full")
+    __slots__ = (
+        *("_back", "_receive", "_send", "accepted", "capacity"),
+        *("offer", "receive", "refused", "waiting", "when_full"),
+    )
 
     def __init__(self, capacity: int, when_full: WhenFull) -> None:
-        if not 1 <= capacity < math.inf:
-            raise ValueError(f"the capacity of a mailbox is a whole number of at least 1, not {capacity}")
-        self._send, self._receive = trio.open_memory_channel["Ask | Tell"](capacity)
-        self.receive = self._receive.receive  # bound once: it is on the call path
+        if not 0 <= capacity < math.inf:
+            raise ValueError(f"the capacity of a mailbox is a whole number, not {capacity}")
+        # The channel has no bound of its own: the cell counts, and lets in what fits (see `Cell.accept`). A bounded one
+        # could not tell a message that waits from one which an idle worker is about to take.
+        self._send, self._receive = trio.open_memory_channel["Ask | Tell"](math.inf)
+        self.offer = self._send.send_nowait  # bound once: they are on the call path
+        self.receive = self._receive.receive
         self._back: deque[Ask | Tell] = deque()
+        self.waiting: OrderedDict[Ask | Tell, trio.lowlevel.Task | None] = OrderedDict()
+        """Messages for which there is no room yet, in order of arrival, with the task to wake once they are in."""
         self.capacity = capacity
         self.when_full = when_full
         self.accepted = 0
         self.refused = 0
-
-    def offer(self, envelope: Ask | Tell) -> bool:
-        """Put it in if there is room."""
-        try:
-            self._send.send_nowait(envelope)
-        except trio.WouldBlock:
-            return False
-        self.accepted += 1
-        return True
-
-    async def put(self, envelope: Ask | Tell) -> None:
-        """Wait for room. Cancelled: it was not put in."""
-        try:
-            await self._send.send(envelope)
-        except trio.Cancelled:
-            self.refused += 1
-            raise
-        self.accepted += 1
 
     def receive_nowait(self) -> Ask | Tell:
         """The next message, or trio.WouldBlock."""
@@ -89,7 +79,7 @@ class Mailbox:
         self._back.append(envelope)
 
     def drain(self) -> Iterator[Ask | Tell]:
-        """Take out everything, also what its senders are still holding in their hands."""
+        """Take out everything that is in."""
         while True:
             try:
                 yield self.receive_nowait()
@@ -107,7 +97,7 @@ class Mailbox:
         return MailboxStatistics(
             depth=channel.current_buffer_used + len(self._back),
             capacity=self.capacity,
-            waiting=channel.tasks_waiting_send,
+            waiting=len(self.waiting),
             accepted=self.accepted,
             refused=self.refused,
         )

@@ -45,14 +45,19 @@ class Ref:
             Exception: whatever the handler declares as an answer (`Actor.errors`).
         """
         cell = self._cell
-        since = trio.current_time()
         deadline = trio.current_effective_deadline()
         expiry = math.inf
-        if timeout is not None and since + timeout < deadline:
-            deadline = expiry = since + timeout
-        ask = Ask(message, cell, since=since, deadline=deadline, expiry=expiry, parent=in_hand.get())
-        if not cell.accept_ask(ask):
-            await cell.wait_for_room(ask)
+        if timeout is not None:
+            expiry = trio.current_time() + timeout
+            if expiry < deadline:  # else it still counts: scopes can be moved
+                deadline = expiry
+        ask = Ask(message, cell, deadline, expiry, timeout, in_hand.get())
+        if ask.parent is not None:
+            cell.refuse_loop(ask)
+        if not cell.accept(ask):
+            cell.mailbox.waiting[ask] = None  # until there is room it waits where it is: its caller parks only once
+        if timeout is not None and ask.outcome is None:
+            cell.system.expiries.add(ask)
         return await ask.settled()
 
     async def tell(self, message: Any) -> None:
@@ -72,4 +77,4 @@ class Ref:
     def tell_nowait(self, message: Any) -> None:
         """As `tell`, but without waiting: `MailboxFull` if there is no room (unless the oldest makes room)."""
         if not self._cell.accept(Tell(message, self._cell)):
-            raise self._cell.full_error()
+            raise self._cell.refusal()

@@ -229,6 +229,8 @@ class Supervisor:
         error: BaseException | None = None
 
         def ready() -> None:
+            if child.scope.cancel_called:
+                return  # too late; it has swallowed its Cancelled, and meets the next one soon
             child.scope.deadline = math.inf
             self.system.events.publish(ActorStarted(path=child.node.path, restarts=child.node.restarts))
             child.settle()
