@@ -134,9 +134,9 @@ class Cell:
             return True
         if mailbox.when_full is WhenFull.WAIT:
             return False
-        mailbox.refused += 1
         if mailbox.when_full is WhenFull.FAIL:
-            raise self.full_error()
+            raise self.refusal()
+        mailbox.refused += 1
         try:
             oldest = mailbox.receive_nowait()
         except trio.WouldBlock:  # nothing is queued: all is in hand
