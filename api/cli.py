@@ -20,6 +20,7 @@ import trio
 
 from switchgear.actors.config import check_config, load_config
 from switchgear.actors.errors import ConfigError
+from switchgear.runtime import ActorError
 
 from .demo.processes import DemoError
 from .demo.show import run_demo
@@ -45,14 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _FAULTS
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (DemoError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            # Whoever read our output has enough (`| head`). Python would complain once more when it flushes.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            print(f"switchgear: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        # Whoever read our output has enough (`| head`). Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except (ActorError, DemoError, OSError) as error:
+        print(f"switchgear: {error}{_because(error.__cause__)}", file=sys.stderr)
         return _FAILED
     return int(code)
+
+
+def _because(cause: BaseException | None) -> str:
+    """The first thing behind an error, such as a port that is taken behind an actor that did not start."""
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return "" if cause is None else f": {cause}"
 
 
 def _parser() -> argparse.ArgumentParser:

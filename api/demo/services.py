@@ -159,7 +159,7 @@ class Legacy(Demonstrator):
 
     def takes(self) -> bool:
         """Not always."""
-        return self.rng.random() > 0.1
+        return self.rng.random() > 0.05
 
     async def serve(self, request: Received) -> Answer | None:
         """See the class."""
@@ -167,9 +167,9 @@ class Legacy(Demonstrator):
         _, _, number = request.path.rpartition("/")
         whole = json_answer(Invoice(number, self.rng.randrange(10_000)))
         fate = self.rng.random()
-        if fate < 0.1:
+        if fate < 0.05:
             return None
-        if fate < 0.25:
+        if fate < 0.15:
             return Answer(whole.status, whole.headers, whole.body, cut=len(whole.body) // 2)
         return whole
 

@@ -97,7 +97,7 @@ def _partner(url: str) -> ServiceConfig:
     return ServiceConfig(
         "partner",
         url,
-        timeout=TimeoutConfig(total=0.8),
+        timeout=TimeoutConfig(total=1.5),
         retry=RetryPolicy(max_attempts=3, base_delay=0.1),
         rate_limit=RateLimit(15.0, burst=5),
         fallbacks=(CacheFallback(max_age=5.0),),
@@ -105,7 +105,7 @@ def _partner(url: str) -> ServiceConfig:
 
 
 def _legacy(url: str, pace: float) -> ServiceConfig:
-    """Drops every third connection: retries hide most of it, the cache some; when it is too much the breaker opens."""
+    """Drops every fifth connection: retries hide most of it, the cache some; when it is too much the breaker opens."""
     return ServiceConfig(
         "legacy",
         url,

@@ -56,7 +56,7 @@ ERRANDS = (
     Errand("accounts", 4, 0.05, _account),
     Errand("search", 6, 0.05, _search),
     Errand("payments", 4, 0.05, _charge),
-    Errand("partner", 12, 0.3, _quote),
+    Errand("partner", 12, 0.4, _quote),
     Errand("legacy", 4, 0.1, _invoice),
 )
 

@@ -1,7 +1,10 @@
 """The command line, as a user meets it: run as a program."""
 
+import errno
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -140,6 +143,16 @@ def test_run_tells_its_address_and_stops_gracefully(how, file):
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, "stopping\n"), err
     assert "Traceback" not in err
+
+
+def test_run_on_a_port_that_is_taken(file):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        path = file(f"[metrics]\nport = {taken.getsockname()[1]}\n")
+        with switchgear_command("run", path) as process:
+            out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert err.splitlines()[-1].startswith("switchgear: /stream")
+    assert os.strerror(errno.EADDRINUSE) in err.splitlines()[-1]
 
 
 def test_a_reader_that_has_enough_is_no_error(file):
