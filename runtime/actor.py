@@ -59,6 +59,7 @@ class Context:
         """Change how many messages this life may have in hand at once. Workers above it are not sent away."""
         self._cell.limit = concurrency
         self._cell.make_use_of_room()
+        self._life.hire_enough()
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task of the actor's own beside its handlers. It is cancelled at the stop; its crash is the actor's."""

@@ -138,7 +138,7 @@ class Cell:
             raise self.refusal()
         mailbox.refused += 1
         try:
-            oldest = mailbox.receive_nowait()
+            oldest = mailbox.oldest()
         except trio.WouldBlock:  # nothing is queued: all is in hand
             self._bury(envelope, "the mailbox has no room, and holds nothing that could make some")
             return True

@@ -60,7 +60,7 @@ class Own(Tell):
 class Ask(_Named):
     """A message and the task that waits for its reply."""
 
-    __slots__ = ("_caller", "cell", "deadline", "expiry", "message", "outcome", "parent", "scope", "timeout")
+    __slots__ = ("caller", "cell", "deadline", "expiry", "message", "outcome", "parent", "scope", "timeout")
 
     def __init__(
         self, message: Any, cell: Cell, deadline: float, expiry: float, timeout: float | None, parent: Ask | Tell | None
@@ -73,15 +73,15 @@ class Ask(_Named):
         self.parent = parent  # what the caller himself has in hand
         self.scope: trio.CancelScope | None = None  # of the worker that has it in hand
         self.outcome: outcome.Outcome[Any] | None = None
-        self._caller: trio.lowlevel.Task | None = None
+        self.caller: trio.lowlevel.Task | None = None
 
     async def settled(self) -> Any:
         """Wait for the one outcome. Cancelling the caller cancels the work."""
         if self.outcome is not None:
             await trio.lowlevel.checkpoint()
             return self._take(self.outcome).unwrap()
-        self._caller = trio.lowlevel.current_task()
-        return await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        self.caller = trio.lowlevel.current_task()
+        return await trio.lowlevel.wait_task_rescheduled(self.abandoned)
 
     def _take(self, result: outcome.Outcome[Any]) -> outcome.Outcome[Any]:
         self.outcome = _GONE
@@ -91,12 +91,12 @@ class Ask(_Named):
         """Give the caller his outcome; False if he has one already or has gone."""
         if self.outcome is not None:
             return False
-        caller = self._caller
+        caller = self.caller
         if caller is None:  # he has not parked yet, and will find the outcome
             self.outcome = result
         else:
             # Not kept here too: an error holds on to the caller's frames, and those to us, in a cycle.
-            self._caller, self.outcome = None, _GONE
+            self.caller, self.outcome = None, _GONE
             trio.lowlevel.reschedule(caller, result)
         return True
 
@@ -109,17 +109,19 @@ class Ask(_Named):
     def abandon(self) -> None:
         """The caller has gone: no work for him any more."""
         self.outcome = _GONE
-        self._caller = None
+        self.caller = None
         self._call_off(f"the caller of {self.cell.path} has gone")
 
     def _call_off(self, reason: str) -> None:
-        if self.scope is not None:
-            self.scope.cancel(reason=reason)
+        scope, self.scope = self.scope, None  # how its worker sees that this scope can no longer be used
+        if scope is not None:
+            scope.cancel(reason=reason)
         elif self in self.cell.mailbox.waiting:
             del self.cell.mailbox.waiting[self]
             self.cell.mailbox.refused += 1
 
-    def _abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    def abandoned(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        """trio cancels the caller in his park."""
         self.abandon()
         return trio.lowlevel.Abort.SUCCEEDED
 

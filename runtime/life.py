@@ -87,9 +87,9 @@ class Life:
         if cell.state is State.STARTING:
             cell.state, cell.since = State.RUNNING, trio.current_time()
             self._was_ready, self._over = True, False
+            cell.mailbox.begin()
             ready()
-            while self.workers < min(cell.pending, cell.limit):
-                self.hire()
+            self.hire_enough()
 
     def stop(self, reason: str, *, starting: bool) -> None:
         """Settle what is in hand, and end when the last tell is done (at once if the actor is not ready yet)."""
@@ -166,6 +166,11 @@ class Life:
 
     # ---- workers
 
+    def hire_enough(self) -> None:
+        """As many as there is work for."""
+        while not self._over and self.workers < min(self._cell.pending, self._cell.limit):
+            self.hire()
+
     def hire(self) -> None:
         """One more worker, if this life takes messages."""
         if not self._over and self._nursery is not None:
@@ -185,7 +190,8 @@ class Life:
             # One scope for many messages: entering one costs as much as the rest of an ask. It is opened anew only
             # after it was cancelled, that is after a caller has gone.
             with trio.CancelScope() as scope:
-                while not (scope.cancel_called or self._over):
+                usable = True
+                while usable and not self._over:
                     if cell.pending > len(self.in_hand) and batch < _BATCH:
                         try:
                             envelope = mailbox.receive_nowait()
@@ -199,10 +205,10 @@ class Life:
                     if self._over:  # it ended between the handing over and now
                         cell.put_back(envelope)
                         return
-                    await self._serve(envelope, scope)
+                    usable = await self._serve(envelope, scope)
 
-    async def _serve(self, envelope: Ask | Tell, scope: trio.CancelScope) -> None:
-        """One message: handle it and settle its ask."""
+    async def _serve(self, envelope: Ask | Tell, scope: trio.CancelScope) -> bool:
+        """One message: handle it and settle its ask. False: the scope has been cancelled and is of no more use."""
         cell = self._cell
         envelope.scope = scope
         self.in_hand.add(envelope)
@@ -220,7 +226,7 @@ class Life:
             self._crashing(error)
             raise
         finally:
-            envelope.scope = None
+            usable, envelope.scope = envelope.scope is not None, None
             self.in_hand.discard(envelope)
             cell.pending -= 1
             cell.handled += 1
@@ -230,6 +236,7 @@ class Life:
                 cell.make_use_of_room()
             if self._over and not self.in_hand:
                 self._emptied.set()
+        return usable
 
     async def _still_wanted(self, ask: Ask) -> bool:
         """No work for a caller whose deadline has passed while the message was queued."""

@@ -49,7 +49,7 @@ class Mailbox:
 
     __slots__ = (
         *("_back", "_receive", "_send", "accepted", "capacity"),
-        *("offer", "receive", "refused", "waiting", "when_full"),
+        *("offer", "receive", "receive_nowait", "refused", "waiting", "when_full"),
     )
 
     def __init__(self, capacity: int, when_full: WhenFull) -> None:
@@ -59,7 +59,7 @@ class Mailbox:
         # could not tell a message that waits from one which an idle worker is about to take.
         self._send, self._receive = trio.open_memory_channel["Ask | Tell"](math.inf)
         self.offer = self._send.send_nowait  # bound once: they are on the call path
-        self.receive = self._receive.receive
+        self.receive, self.receive_nowait = self._receive.receive, self._receive.receive_nowait
         self._back: deque[Ask | Tell] = deque()
         self.waiting: OrderedDict[Ask | Tell, trio.lowlevel.Task | None] = OrderedDict()
         """Messages for which there is no room yet, in order of arrival, with the task to wake once they are in."""
@@ -68,28 +68,27 @@ class Mailbox:
         self.accepted = 0
         self.refused = 0
 
-    def receive_nowait(self) -> Ask | Tell:
-        """The next message, or trio.WouldBlock."""
-        if self._back:
-            return self._back.popleft()
-        return self._receive.receive_nowait()
-
     def put_back(self, envelope: Ask | Tell) -> None:
         """A worker was handed this message and could not begin: it is the first of the next life."""
         self._back.append(envelope)
+
+    def begin(self) -> None:
+        """A new life: what was put back is queued again, before all else."""
+        if self._back:
+            for envelope in list(self.drain()):
+                self.offer(envelope)
+
+    def oldest(self) -> Ask | Tell:
+        """Take out the message that has waited longest, or raise trio.WouldBlock."""
+        return self._back.popleft() if self._back else self.receive_nowait()
 
     def drain(self) -> Iterator[Ask | Tell]:
         """Take out everything that is in."""
         while True:
             try:
-                yield self.receive_nowait()
+                yield self.oldest()
             except trio.WouldBlock:
                 return
-
-    def oldest(self) -> Ask | Tell:
-        """Take out the message that has waited longest, to make room."""
-        self.refused += 1
-        return self.receive_nowait()
 
     def statistics(self) -> MailboxStatistics:
         """The figures of now."""

@@ -179,8 +179,9 @@ async def open_system(
     except BaseException as other:  # above all Cancelled, which gives way to an error as everywhere in trio
         if not failures:
             raise
-        if (error := without_cancelled(other)) is not None:
-            failures.append(error)
+        rest = without_cancelled(other)
+        if rest is not None:
+            failures.append(rest)
     if failures:
         raise _one(failures)
 
