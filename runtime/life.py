@@ -184,7 +184,7 @@ class Life:
 
     async def _work(self) -> None:
         """Take messages until the end of this life. This is on the road of every call."""
-        cell, mailbox = self._cell, self._cell.mailbox
+        cell, mailbox, hands = self._cell, self._cell.mailbox, self.in_hand
         batch = 0
         while not self._over:
             # One scope for many messages: entering one costs as much as the rest of an ask. It is opened anew only
@@ -192,7 +192,7 @@ class Life:
             with trio.CancelScope() as scope:
                 usable = True
                 while usable and not self._over:
-                    if cell.pending > len(self.in_hand) and batch < _BATCH:
+                    if cell.pending > len(hands) and batch < _BATCH:
                         try:
                             envelope = mailbox.receive_nowait()
                         except trio.WouldBlock:  # another worker is about to take it
@@ -230,7 +230,7 @@ class Life:
             self.in_hand.discard(envelope)
             cell.pending -= 1
             cell.handled += 1
-            if isinstance(envelope, Ask) and envelope.outcome is None:  # we are being cancelled from above
+            if envelope.outcome is None and isinstance(envelope, Ask):  # we are being cancelled from above
                 envelope.fail(ActorStopped(cell.path, "it was cancelled"))
             if cell.mailbox.waiting:
                 cell.make_use_of_room()

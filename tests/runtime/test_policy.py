@@ -1,4 +1,4 @@
-"""Each rule of supervision by one example. The numbers are those of Erlang's `supervisor` where it has the same rule."""
+"""Each rule of supervision by one example, as Erlang's `supervisor` has it where it has the same rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The supervision policy against a model that recomputes everything from plain lists, and against what no model may do."""
+"""The supervision policy against a model that recomputes everything from plain lists."""
 
 from __future__ import annotations
 
@@ -401,7 +401,7 @@ class PolicyMachine(RuleBasedStateMachine):
     def it_is_never_idle_with_work_to_do(self):
         """Without a living child it has ended, or waits for nothing, or for a time to come: it cannot be stuck."""
         if hasattr(self, "policy") and not self.living and not self.over:
-            waiting = [child for child in self.policy.children.values()]
+            waiting = list(self.policy.children)
             assert not waiting or self.now < self.policy.due < math.inf
 
     def teardown(self):
@@ -416,7 +416,7 @@ class PolicyMachine(RuleBasedStateMachine):
                 place = self.order.index(in_turn[0])
                 assert place < last
                 last = place
-            self.exit(sorted(self.told)[-1] if not in_turn else in_turn[0], None)
+            self.exit(max(self.told) if not in_turn else in_turn[0], None)
 
 
 PolicyMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=60)
