@@ -39,6 +39,7 @@ class Tell(_Named):
 
     parent: None = None  # nobody waits, so no loop of asks goes through it
     deadline = math.inf  # who told has gone on: his deadline is not the message's
+    outcome: outcome.Outcome[Any] | None = outcome.Value(None)  # nobody waits for another
 
     def __init__(self, message: Any, cell: Cell) -> None:
         self.message = message

@@ -12,7 +12,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import trio
-import trio.testing
 
 from .events import LoopBlocked
 from .life import Life
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 
 async def watch_for_blocking(events: EventBus, threshold: float) -> None:
     """Publish a `LoopBlocked` event whenever the loop stands still for longer than ``threshold`` seconds."""
-    if isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
+    testing = sys.modules.get("trio.testing")  # not imported for this: it brings pytest along where that is installed
+    if testing is not None and isinstance(trio.lowlevel.current_clock(), testing.MockClock):
         return  # virtual time stands still while code runs
     watchdog = _Watchdog(events, threshold)
     threading.Thread(target=watchdog.watch, name="switchgear watchdog", daemon=True).start()
