@@ -106,7 +106,7 @@ class Asked:
             with self.scope:
                 try:
                     self.ends.append(await ref.ask(message, timeout))
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 (whatever it is, it is how the ask ended)
                     self.ends.append(error)
             if self.scope.cancelled_caught:
                 self.ends.append("cancelled")
