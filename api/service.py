@@ -11,9 +11,10 @@ import msgspec
 import trio
 
 from switchgear.actors import errors
+from switchgear.actors.service.decode import check_type
 from switchgear.actors.service.fallback import fall_back
 from switchgear.actors.service.messages import Progress, Request, ServiceResponse
-from switchgear.actors.service.target import build_target, check_headers, check_method, request_id_of
+from switchgear.actors.service.target import Headers, build_target, check_headers, check_method, request_id_of
 from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, MailboxFull
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Service:
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         content: bytes | str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
         timeout: float | None = None,
         idempotency_key: str | None = None,
         affinity: str | None = None,
@@ -92,7 +93,7 @@ class Service:
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         content: bytes | str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
         timeout: float | None = None,
         idempotency_key: str | None = None,
         affinity: str | None = None,
@@ -108,7 +109,7 @@ class Service:
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         content: bytes | str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
         timeout: float | None = None,
         idempotency_key: str | None = None,
         affinity: str | None = None,
@@ -124,7 +125,8 @@ class Service:
             params: the query: text, numbers, booleans, lists of these; None values are left out.
             json: a body to encode as JSON. Not together with ``content``.
             content: a body as it is.
-            headers: more headers. A valid ``X-Request-ID`` among them is used as this call's.
+            headers: more headers, in the place of the configuration's of the same name (but never of credentials). A
+                valid ``X-Request-ID`` among them is used as this call's.
             timeout: for the whole call, retries and waits included; None takes ``timeout.total`` of the configuration.
                 Your own cancel scope bounds the call as well.
             idempotency_key: sent as ``Idempotency-Key`` with each attempt; allows retries of any method.
@@ -134,7 +136,18 @@ class Service:
         Raises:
             ServiceError: one subclass a code; see `switchgear.actors.errors`.
         """
-        request = self._build(method, path, type, params, json, content, headers, timeout, idempotency_key, affinity)
+        request = self._build(
+            method,
+            path,
+            type_=type,
+            params=params,
+            json=json,
+            content=content,
+            headers=headers,
+            timeout=timeout,
+            idempotency_key=idempotency_key,
+            affinity=affinity,
+        )
         return await self.send(request) if fallback else await self._ask(request)
 
     async def try_request(self, method: str, path: str, **options: Any) -> ServiceResponse[Any]:
@@ -201,31 +214,32 @@ class Service:
         self,
         method: str,
         path: str,
+        *,
         type_: Any,
         params: Mapping[str, Any] | None,
         json: Any,
         content: bytes | str | None,
-        headers: Mapping[str, str] | None,
+        headers: Headers | None,
         timeout: float | None,
         idempotency_key: str | None,
         affinity: str | None,
     ) -> Request:
         """Check everything, quote what needs it. Raises InvalidRequest."""
-        request_id = ""
+        request_id = None
         try:
             request_id = request_id_of(headers) or f"{self._rng.getrandbits(128):032x}"
-            body, extra = _body(json, content, headers)
-            if timeout is not None and not timeout > 0:
-                raise errors.InvalidRequest(f"timeout must be more than 0 seconds, not {timeout!r}")
+            checked = check_headers(headers)
+            body, extra = _body(json, content, checked)
+            check_type(type_)
             now = trio.current_time()
             return Request(
                 method=check_method(method),
                 target=build_target(path, params),
                 request_id=request_id,
-                deadline=now + (self.config.timeout.total if timeout is None else timeout),
+                deadline=now + (self.config.timeout.total if timeout is None else _seconds(timeout)),
                 started=now,
                 progress=Progress(),
-                headers=check_headers(headers) + extra,
+                headers=checked + extra,
                 body=body,
                 type=type_,
                 idempotency_key=None if idempotency_key is None else _header_text(idempotency_key),
@@ -269,23 +283,39 @@ class Service:
 
 
 def _body(
-    json: Any, content: bytes | str | None, headers: Mapping[str, str] | None
+    json: Any, content: bytes | str | None, headers: tuple[tuple[str, str], ...]
 ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     """The bytes to send, and the content type where the caller has given none."""
     if json is None:
-        if content is None:
-            return b"", ()
-        return (content.encode() if isinstance(content, str) else bytes(content)), ()
+        return b"" if content is None else _content(content), ()
     if content is not None:
         raise errors.InvalidRequest("give a body as json or as content, not both")
     try:
         body = msgspec.json.encode(json)
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+    except Exception as error:  # objects may encode themselves, and raise what they like
         raise errors.InvalidRequest(f"the body cannot be encoded as JSON: {error}") from error
-    typed = any(name.lower() == "content-type" for name in headers or ())
+    typed = any(name.lower() == "content-type" for name, _ in headers)
     return body, () if typed else (("Content-Type", "application/json"),)
 
 
+def _content(content: bytes | str) -> bytes:
+    if isinstance(content, str):
+        try:
+            return content.encode()
+        except UnicodeEncodeError:
+            raise errors.InvalidRequest("content has a lone surrogate, which is no character") from None
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise errors.InvalidRequest(f"content is bytes or text, not a {type(content).__name__}: pass that as json")
+    return bytes(content)
+
+
+def _seconds(timeout: float) -> float:
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not number or not timeout > 0:  # "not >" also finds NaN
+        raise errors.InvalidRequest(f"timeout is a number of seconds, more than 0, not {timeout!r:.80}")
+    return timeout
+
+
 def _header_text(key: str) -> str:
-    check_headers({"Idempotency-Key": key})
-    return key
+    ((_, value),) = check_headers({"Idempotency-Key": key})
+    return value

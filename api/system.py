@@ -6,7 +6,7 @@ end services stop before what they report to.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
@@ -17,6 +17,7 @@ import trio
 
 from switchgear.actors import errors
 from switchgear.actors.config import RuntimeConfig, ServiceConfig, load_config
+from switchgear.actors.config.runtime import alternatives
 from switchgear.actors.metrics import Metrics
 from switchgear.actors.registry import Health, Registry
 from switchgear.actors.service.actor import ServiceActor
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from switchgear.actors.service.messages import Request, ServiceResponse
     from switchgear.actors.transport import Door
-    from switchgear.runtime import ActorInfo, Event, System
+    from switchgear.runtime import ActorInfo, Event, Ref, System
 
 _SERVICES = "/services"
 
@@ -47,6 +48,7 @@ class Runtime:
         self._system = system
         self._config = config
         self._doors = door
+        self._changing = trio.Lock()  # of the set of services: two changes at once would meet each other half done
         self._services: dict[str, Service] = {}
         self._states: dict[str, ServiceState] = {}
         self.registry = registry
@@ -70,61 +72,94 @@ class Runtime:
         """Start a service at run time; ready when it returns.
 
         Raises:
-            ConfigError: the name is taken, or an alternative names no known service.
+            ConfigError: the name is taken; an alternative names no known service, or leads back to this one.
             ShuttingDown: the runtime has ended.
         """
-        if config.name in self._services:
-            raise errors.ConfigError(f"there is a service {config.name!r} already: remove it first", service=config.name)
-        path = f"{_SERVICES}/{config.name}"
-        state = ServiceState(config, path, self._system.events.publish)
-        instances = await self.registry.configure(config)
+        async with self._changing:
+            if config.name in self._services:
+                raise errors.ConfigError(f"there is a service {config.name!r} already: remove it first")
+            self._check_alternatives(config)
+            return await self._start(config)
+
+    async def _start_all(self) -> None:
+        """Those of the configuration, which has been checked as a whole: an alternative may come after who names it."""
+        for config in self._config.services:
+            await self._start(config)
+
+    async def _start(self, config: ServiceConfig) -> Service:
+        state = ServiceState(config, f"{_SERVICES}/{config.name}", self._system.events.publish)
+        try:
+            ref = await self._launch(config, state)
+            await self.metrics.join(state)
+        except BaseException as error:  # also when cancelled: a service is added or it is not
+            await self._end(state)
+            if isinstance(error, ActorError):
+                raise errors.ShuttingDown(f"the service did not start: {error}", service=config.name) from error
+            raise
+        service = Service(ref, state, self._elsewhere, self._system.rng)
+        self._services[config.name], self._states[config.name] = service, state
+        return service
+
+    async def _launch(self, config: ServiceConfig, state: ServiceState) -> Ref:
         actor = partial(
             ServiceActor,
             state,
-            instances,
+            await self.registry.configure(config),
             door=self._doors,
             metrics=self.metrics.ref,
             tick=self._config.metrics.interval,
             user_agent=f"{self._config.app_name}/{self._config.app_version} switchgear/{version('switchgear')}",
         )
-        bulkhead = config.bulkhead
-        try:
-            ref = await self._system.start(
-                actor,
-                config.name,
-                under=_SERVICES,
-                capacity=bulkhead.max_queue,
-                when_full=WhenFull(bulkhead.when_full),
-                grace=self._config.grace,
-            )
-        except ActorError as error:
-            raise errors.ShuttingDown(f"the service did not start: {error}", service=config.name) from error
-        service = Service(ref, state, self._elsewhere, self._system.rng)
-        await self.metrics.join(state)
-        self._services[config.name], self._states[config.name] = service, state
-        return service
+        return await self._system.start(
+            actor,
+            config.name,
+            under=_SERVICES,
+            capacity=config.bulkhead.max_queue,
+            when_full=WhenFull(config.bulkhead.when_full),
+            grace=self._config.grace,
+        )
+
+    async def _end(self, state: ServiceState) -> None:
+        """Stop a service, whole or half started, and forget it. Shielded: half a removal is worse than a late one."""
+        with trio.CancelScope(deadline=trio.current_time() + 2 * self._config.grace + 1, shield=True):
+            with suppress(KeyError):
+                await self._system.stop(state.path)
+            with suppress(errors.ShuttingDown):
+                await self.registry.forget(state.name)
+            await self.metrics.leave(state)
 
     async def remove_service(self, name: str) -> None:
         """Stop a service and forget it; its open calls end at once with ShuttingDown. Raises UnknownService."""
-        self.service(name)
-        del self._services[name]
-        state = self._states.pop(name)
-        await self._system.stop(state.path)
-        await self.registry.forget(name)
-        await self.metrics.leave(state)
+        async with self._changing:
+            self.service(name)
+            del self._services[name]
+            await self._end(self._states.pop(name))
 
     async def reconfigure(self, name: str, config: ServiceConfig) -> None:
         """Put a new configuration in force. Calls under way end under the old one; what was learned is kept.
 
         Raises:
             UnknownService: there is no such service.
-            ConfigError: the configuration is for a service of another name.
+            ConfigError: the configuration is for a service of another name; an alternative names no known service, or
+                leads back to this one.
         """
-        self.service(name)
-        if config.name != name:
-            raise errors.ConfigError(f"the configuration is for {config.name!r}: remove {name!r} and add that instead")
-        await self.registry.configure(config)
-        self._states[name].reconfigure(config)
+        async with self._changing:
+            self.service(name)
+            if config.name != name:
+                raise errors.ConfigError(
+                    f"the configuration is for {config.name!r}: remove {name!r} and add that instead"
+                )
+            self._check_alternatives(config)
+            await self.registry.configure(config)
+            self._states[name].reconfigure(config)
+
+    def _check_alternatives(self, config: ServiceConfig) -> None:
+        """As it is done for a whole configuration: no alternative that is not there, and no loop of them."""
+        others = tuple(state.config.value for name, state in self._states.items() if name != config.name)
+        for problem in alternatives((config, *others)):
+            index, _, text = problem.partition(".")
+            if index == "services[0]":  # what is wrong with another one since it was added is not this one's fault
+                raise errors.ConfigError(text, service=config.name)
 
     def events(self, capacity: int = 1000) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Event]]:
         """Everything that happens from now on, as typed events.
@@ -186,6 +221,5 @@ async def open_runtime(
         # No intensity: one service that cannot live must not take the others along. Backoff bounds its restarts.
         await system.supervise("services", intensity=Intensity(max_restarts=None))
         runtime = Runtime(system, settings, registry, metrics, doors)
-        for service in settings.services:
-            await runtime.add_service(service)
+        await runtime._start_all()  # noqa: SLF001 - the two halves of one thing
         yield runtime

@@ -59,15 +59,19 @@ class ServiceActor(Actor):
         """Build the road. Nothing is connected: an idle service costs no socket."""
         self._ctx = ctx
         self._door = self._open_door(self._state.config.value)
+        self._fleet: Fleet | None = None
         self._road = self._build(self._state.config.value)
+        self._state.applied = self._apply
 
     async def handle(self, message: Request) -> ServiceResponse[Any]:
-        """One call."""
-        config = self._state.config.value
-        if config is not self._road.config:
-            self._road = self._build(config)
-            self._ctx.resize(config.bulkhead.max_concurrent)
+        """One call, under the configuration of its beginning."""
         return await self._metered(self._road, message)
+
+    def _apply(self) -> None:
+        """A new configuration is in force: now and not with the next call, for calls may be waiting for its room."""
+        config = self._state.config.value
+        self._road = self._build(config)
+        self._ctx.resize(config.bulkhead.max_concurrent)
 
     async def _metered(self, road: Road, request: Request) -> ServiceResponse[Any]:
         started = trio.current_time()
@@ -95,6 +99,7 @@ class ServiceActor(Actor):
 
     async def teardown(self) -> None:
         """Close the connections; what has not been shipped yet stays in the state for the next life."""
+        self._state.applied = None
         await self._door.aclose()
 
     def _build(self, config: ServiceConfig) -> Road:
@@ -104,13 +109,21 @@ class ServiceActor(Actor):
             self._gate = None
         elif self._gate is None or self._gate.limiter is not limiter:  # else its queue goes on
             self._gate = Gate(limiter, self._ctx.start_soon)
+        if self._fleet is None or self._road.config.balancer != config.balancer:  # else what is outstanding is known
+            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng)
         return Road(
             config,
             state,
-            fleet=Fleet(state.name, self._instances, config.balancer, self._ctx.rng),
+            fleet=self._fleet,
             gate=self._gate,
             auth=Authenticator(config.auth, state.tokens),
             door=self._door,
-            headers=(*self._constant, *config.headers.items()),
+            headers=self._constant_headers(config),
             rng=self._ctx.rng,
         )
+
+    def _constant_headers(self, config: ServiceConfig) -> tuple[tuple[str, str], ...]:
+        """Of every request: the configuration's replace ours."""
+        names = {name.lower() for name in config.headers}
+        ours = (pair for pair in self._constant if pair[0].lower() not in names)
+        return (*ours, *((name, value.strip(" \t")) for name, value in config.headers.items()))

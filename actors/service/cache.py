@@ -61,6 +61,7 @@ class ResponseCache:
 
 def _key(request: Request) -> object:
     """Every header of the caller's counts: what the peer varies on is not ours to guess, and two callers with
-    different credentials must never see each other's answers."""
+    different credentials must never see each other's answers.
+    """
     headers = tuple(sorted((name.lower(), value) for name, value in request.headers))
     return (request.method, request.target, headers)

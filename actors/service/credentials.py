@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from ..config import ApiKeyAuth, Auth, BasicAuth, BearerAuth
+from ..config import Auth, BasicAuth, BearerAuth
 from ..machines.tokens import Token
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ class Authenticator:
 
 def _make(auth: Auth) -> Credentials:
     if isinstance(auth, BearerAuth):
-        return Credentials((("Authorization", f"Bearer {auth.token.reveal()}"),))
+        # Blanks at the ends are no part of a header's value: h11 would refuse it.
+        return Credentials((("Authorization", f"Bearer {auth.token.reveal().strip(' ')}"),))
     if isinstance(auth, BasicAuth):
         pair = f"{auth.username}:{auth.password.reveal()}".encode()
         return Credentials((("Authorization", f"Basic {base64.b64encode(pair).decode('ascii')}"),))
     if auth.location == "query":
         return Credentials(query=urlencode({auth.name: auth.key.reveal()}))
-    return Credentials(((auth.name, auth.key.reveal()),))
+    return Credentials(((auth.name, auth.key.reveal().strip(" \t")),))

@@ -11,15 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import DecodeError
+from ..errors import DecodeError, InvalidRequest
 
 if TYPE_CHECKING:
     from ..transport import Reply
 
 
-@lru_cache(maxsize=256)  # a decoder costs 100 times a decode of a small body
+_kept = lru_cache(maxsize=256)(msgspec.json.Decoder)  # a decoder costs 100 times a decode of a small body
+
+
 def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)
+    try:
+        return _kept(type_)
+    except TypeError:  # not hashable (some of Annotated), or nothing that msgspec can build
+        return msgspec.json.Decoder(type_)
+
+
+def check_type(type_: Any) -> None:
+    """Raises InvalidRequest for a ``type`` into which no JSON can be decoded. (Known ones cost a look-up.)"""
+    if type_ is None or type_ is bytes:
+        return
+    try:
+        _decoder(type_)
+    except Exception as error:  # msgspec resolves annotations, which can raise anything
+        raise InvalidRequest(f"type={type_!r:.80} is nothing that JSON can be decoded into: {error}") from error
 
 
 def decode(reply: Reply, type_: Any) -> Any:
@@ -32,11 +47,7 @@ def decode(reply: Reply, type_: Any) -> Any:
         return reply.body
     if type_ is None:
         return _guess(reply)
-    try:
-        decoder = _decoder(type_)
-    except TypeError:  # not hashable, or nothing that msgspec can build
-        decoder = msgspec.json.Decoder(type_)
-    return _decode(decoder, reply.body)
+    return _decode(_decoder(type_), reply.body)
 
 
 def _guess(reply: Reply) -> Any:
@@ -59,3 +70,5 @@ def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise DecodeError(f"the body does not fit the type: {text}", field=field) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise DecodeError(f"the body is not JSON: {error}", field="$") from error
+    except Exception as error:  # of the type's own __post_init__, which is not ours to trust
+        raise DecodeError(f"the type does not take the body: {type(error).__name__}", field="$") from error

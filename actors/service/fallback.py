@@ -6,19 +6,21 @@ and so that waiting for an alternative service holds no place in this one's bulk
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
-from ..config import AlternativeFallback, CacheFallback, DefaultFallback
+from ..config import CacheFallback, DefaultFallback
 from ..errors import ErrorCode, FallbackFailed, ServiceError
 from .decode import decode
-from .messages import ServiceResponse
+from .messages import Progress, ServiceResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..config import Fallback
+    from ..config import AlternativeFallback, Fallback
     from .messages import Request
     from .state import ServiceState
 
@@ -71,8 +73,7 @@ async def _try(
     if isinstance(fallback, CacheFallback):
         return _from_cache(fallback, request, error, state)
     if isinstance(fallback, DefaultFallback):
-        return _answer(request, error, data=fallback.value, source="default", stale=False)
-    assert isinstance(fallback, AlternativeFallback)
+        return _answer(request, error, data=_default(fallback.value, request.type), source="default", stale=False)
     return await _alternative(fallback, request, error, elsewhere)
 
 
@@ -88,6 +89,14 @@ def _from_cache(
     return _answer(request, error, data=data, source="cache", stale=True, status=reply.status, headers=reply.headers)
 
 
+def _default(value: Any, type_: Any) -> Any:
+    """A value of its own for each caller: one that changes what it got must not change what the next one gets."""
+    try:
+        return copy.deepcopy(value if type_ is None or type_ is bytes else msgspec.convert(value, type_))
+    except Exception as failed:  # msgspec.ValidationError, or what the type's own code raises
+        raise FallbackFailed(f"the default cannot be given: {type(failed).__name__}: {failed}") from failed
+
+
 async def _alternative(
     fallback: AlternativeFallback,
     request: Request,
@@ -95,7 +104,8 @@ async def _alternative(
     elsewhere: Callable[[str, Request], Awaitable[ServiceResponse[Any]]],
 ) -> ServiceResponse[Any]:
     try:
-        answer = await elsewhere(fallback.service, request)
+        # With a notebook of its own: the other service has not been tried yet, and its attempts are not this one's.
+        answer = await elsewhere(fallback.service, msgspec.structs.replace(request, progress=Progress()))
     except ServiceError as failed:
         raise FallbackFailed(f"{fallback.service}: {failed}", service=fallback.service) from failed
     return _answer(

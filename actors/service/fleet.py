@@ -31,8 +31,7 @@ _BALANCERS: dict[str, type[Balancer]] = {
 class Fleet:
     """Picks an instance for each attempt."""
 
-    def __init__(self, service: str, instances: Watch[InstanceSet], balancer: str, rng: random.Random) -> None:
-        self._service = service
+    def __init__(self, instances: Watch[InstanceSet], balancer: str, rng: random.Random) -> None:
         self._instances = instances
         self._balancer = _BALANCERS[balancer](rng)
         self._endpoints: dict[str, Endpoint] = {}

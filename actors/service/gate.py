@@ -27,8 +27,8 @@ class Gate:
         self._parked: dict[Waiter, trio.lowlevel.Task] = {}
         self._pumping = False
 
-    async def enter(self, deadline: float) -> None:
-        """Wait for a token. Cancelled: it goes to the next in the queue.
+    async def enter(self, deadline: float) -> bool:
+        """Wait for a token; returns whether there was a wait. Cancelled: it goes to the next in the queue.
 
         Raises:
             RateLimited: the turn would come after ``deadline``; said at once, with ``retry_at``.
@@ -39,7 +39,7 @@ class Gate:
             raise RateLimited(f"the next free turn is in {wait:.3g} s, after the deadline", retry_at=now + wait)
         waiter = self.limiter.enter(now)
         if waiter is None:
-            return
+            return False
         self._parked[waiter] = trio.lowlevel.current_task()
         if not self._pumping:
             self._pumping = True
@@ -56,6 +56,11 @@ class Gate:
         except trio.Cancelled:  # between the grant and now: the token has not been used
             waiter.cancel(trio.current_time())
             raise
+        return True
+
+    def give_back(self) -> None:
+        """A token was had and not used."""
+        self.limiter.bucket.refund(trio.current_time())
 
     async def _pump(self) -> None:
         """Grant turns as they come due, until nobody waits."""

@@ -103,23 +103,26 @@ class Road:
         if now >= request.deadline:
             raise CallTimeout("its time was over before it could be tried")
         permit = self._admit(now)
+        tried = False
         try:
-            if self._gate is not None:
-                await self._gate.enter(deadline)
+            gate = self._gate
+            if gate is not None and await gate.enter(deadline):
+                permit = self._admit_again(permit, gate)
             endpoint, target = self._fleet.pick(failed_at)
-            token = self._auth.credentials(now)
+            token = self._auth.credentials(trio.current_time())
             request.progress.attempts += 1
             wire = self._wire(request, token.value)
             self._fleet.begin(endpoint)
+            tried = True
             try:
-                reply = await self._exchange(request, wire, target)
+                reply = await self._exchange(request, wire, target, token.value)
             except ServiceError:
                 failed_at.append(endpoint.id)
                 raise
             finally:
                 self._fleet.end(endpoint)
             if reply.status < 400:
-                self._succeeded(request, reply, permit)
+                permit.success(trio.current_time())
                 return reply
             failed_at.append(endpoint.id)
             raise self._refusal(reply, permit, token)
@@ -130,7 +133,7 @@ class Road:
             # Unsettled here: a refusal on our own side, or the caller has gone. The service is not to blame for
             # either, unless the call's own time is over, which is the slowness that a breaker is there for.
             now = trio.current_time()
-            if now >= request.deadline:
+            if tried and now >= request.deadline:
                 permit.failure(now)
             permit.cancel(now)
 
@@ -142,7 +145,21 @@ class Road:
             raise CircuitOpen(f"the circuit breaker is {self._state.breaker.state.value}{wait}", retry_at=at)
         return permit
 
-    async def _exchange(self, request: Request, wire: Wire, target: Target) -> Reply:
+    def _admit_again(self, permit: Permit, gate: Gate) -> Permit:
+        """After a wait for a turn: hundreds may have queued while the breaker was closed, and it may have opened since.
+
+        They would all be sent to a service that is known to be down. The permit is exchanged, which also makes sure
+        that a trial counts from when it is made.
+        """
+        now = trio.current_time()
+        permit.cancel(now)
+        try:
+            return self._admit(now)
+        except CircuitOpen:
+            gate.give_back()
+            raise
+
+    async def _exchange(self, request: Request, wire: Wire, target: Target, credentials: Credentials) -> Reply:
         """One request on the wire, with the redirects that stay on its origin."""
         timeout = self.config.timeout
         end = request.deadline
@@ -151,7 +168,10 @@ class Road:
         with trio.CancelScope(deadline=end):
             for _ in range(_MAX_REDIRECTS + 1):
                 reply = await self._door.exchange(
-                    target, wire, connect=timeout.connect, max_bytes=self.config.max_response_bytes
+                    target,
+                    _with_query(wire, credentials.query) if credentials.query else wire,
+                    connect=timeout.connect,
+                    max_bytes=self.config.max_response_bytes,
                 )
                 onward = self._redirect(wire, reply, target)
                 if onward is None:
@@ -167,17 +187,17 @@ class Road:
             return None
         onward = target.relative(location, wire.target)
         if onward is None:
-            raise HTTPStatusError("it redirects to another origin, which is not followed", status=reply.status)
-        if reply.status in (307, 308) or wire.method in ("GET", "HEAD"):
+            raise HTTPStatusError(
+                "it redirects to another origin, which is not followed",
+                status=reply.status,
+                headers=reply.headers,
+                body=reply.body,
+            )
+        # RFC 9110, section 15.4: 303 is always to be fetched, 301 and 302 only in answer to a POST.
+        if wire.method in ("GET", "HEAD") or (reply.status != 303 and (wire.method != "POST" or reply.status >= 307)):
             return msgspec.structs.replace(wire, target=onward)
         headers = tuple(pair for pair in wire.headers if pair[0].lower() != "content-type")
         return Wire("GET", onward, headers, b"")
-
-    def _succeeded(self, request: Request, reply: Reply, permit: Permit) -> None:
-        now = trio.current_time()
-        permit.success(now)
-        if self._state.cache is not None:
-            self._state.cache.put(request, reply, now)
 
     def _refusal(self, reply: Reply, permit: Permit, token: Token[Credentials]) -> ServiceError:
         """What an error status means: to the breaker, to the token cache, and to the caller."""
@@ -200,15 +220,16 @@ class Road:
         )
 
     def _wire(self, request: Request, credentials: Credentials) -> Wire:
-        headers = [*self._headers, *request.headers, ("X-Request-ID", request.request_id)]
+        headers = [*self._headers]
+        if request.headers:
+            _put(headers, request.headers)
+        headers.append(("X-Request-ID", request.request_id))
         headers.append(("X-Retry-Attempt", str(request.progress.attempts - 1)))
         if request.idempotency_key is not None:
-            headers.append(("Idempotency-Key", request.idempotency_key))
-        headers.extend(credentials.headers)  # last, after the path has been found to stay with the service
-        target = request.target
-        if credentials.query:
-            target += ("&" if "?" in target else "?") + credentials.query
-        return Wire(request.method, target, tuple(headers), request.body)
+            _put(headers, (("Idempotency-Key", request.idempotency_key),))
+        if credentials.headers:
+            _put(headers, credentials.headers)  # last, after the path has been found to stay with the service
+        return Wire(request.method, request.target, tuple(headers), request.body)
 
     def _retry_delay(self, failure: ServiceError, request: Request, deadline: float) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""
@@ -227,6 +248,8 @@ class Road:
             data = None if request.method == "HEAD" else decode(reply, request.type)
         except ServiceError as error:
             raise self._signed(error, request) from error.__cause__
+        if self._state.cache is not None:  # only what could be decoded: else it would push out what could
+            self._state.cache.put(request, reply, trio.current_time())
         return ServiceResponse(
             success=True,
             data=data,
@@ -242,3 +265,14 @@ class Road:
         error.service, error.request_id = self._state.name, request.request_id
         error.attempts = request.progress.attempts
         return error
+
+
+def _put(headers: list[tuple[str, str]], more: tuple[tuple[str, str], ...]) -> None:
+    """Add headers, in the place of those of the same name: two of Authorization or Content-Type are a trap."""
+    names = {name.lower() for name, _ in more}
+    headers[:] = [pair for pair in headers if pair[0].lower() not in names]
+    headers.extend(more)
+
+
+def _with_query(wire: Wire, query: str) -> Wire:
+    return msgspec.structs.replace(wire, target=f"{wire.target}{'&' if '?' in wire.target else '?'}{query}")

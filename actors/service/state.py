@@ -38,6 +38,8 @@ class ServiceState:
         self.config = Watch(config)
         """The configuration in force. A call that is under way ends under the one it began with."""
         self.meter = Meter()
+        self.applied: Callable[[], None] | None = None
+        """What the actor in office does when the configuration has changed."""
         self._emit = emit
         self._tune(config, None)
 
@@ -46,6 +48,8 @@ class ServiceState:
         old = self.config.value
         self._tune(config, old)
         self.config.set(config)
+        if self.applied is not None:
+            self.applied()
 
     def ship(self, metrics: Ref) -> None:
         """Report what has happened since the last time. What finds no room is kept, and reported with the next."""

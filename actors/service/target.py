@@ -7,7 +7,8 @@ not by a line break in a path or a header. All of it is refused here, before a c
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 import msgspec
@@ -15,15 +16,19 @@ import msgspec
 from ..errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
+
+Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: methods and header names
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, section 5.5: no CR, LF, NUL or other controls
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_DOTS = {".", ".."}
+_DOTS = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;]|$)")  # ';': some servers drop path parameters before they resolve
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"  # what quote() leaves alone in a path; the caller may have quoted already
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_REFUSED = {"CONNECT": "opens a tunnel", "TRACE": "sends our credentials back"}
+_LONGEST = 60_000  # characters: what httpx can take, less the host; any server refuses earlier
 _OURS = {"host", "content-length", "transfer-encoding", "connection", "x-request-id", "x-retry-attempt"}
 
 
@@ -69,21 +74,35 @@ class Target(msgspec.Struct, frozen=True):
 
 def check_method(method: str) -> str:
     """The method in capitals. Raises InvalidRequest for what is no token."""
-    if not _TOKEN.fullmatch(method):
+    if not isinstance(method, str) or not _TOKEN.fullmatch(method):
         raise InvalidRequest(f"{method!r:.80} is not an HTTP method: use GET, POST, or another single word")
-    return method.upper()
+    method = method.upper()
+    if method in _REFUSED:
+        raise InvalidRequest(f"{method} {_REFUSED[method]}: it is not for calling services")
+    return method
 
 
 def build_target(path: str, params: Mapping[str, Any] | None) -> str:
     """Path and query of a request, quoted. Raises InvalidRequest for a path that could leave the service."""
+    if not isinstance(path, str):
+        raise InvalidRequest(f"a path is text that starts with '/', not {path!r:.80}")
+    if params is not None and not hasattr(params, "items"):
+        raise InvalidRequest(f"params is a mapping of names to values, not a {type(params).__name__}")
     path, _, query = path.partition("?")
     _check_path(path)
     if _CONTROL.search(query) or "#" in query:
         raise InvalidRequest("the query of the path has a control character or a '#': pass it in params instead")
-    target = quote(path, safe=_PATH_SAFE)
-    pairs = urlencode([pair for name, value in (params or {}).items() for pair in _pairs(name, value)])
-    query = "&".join(part for part in (quote(query, safe=_PATH_SAFE + "?"), pairs) if part)
-    return f"{target}?{query}" if query else target
+    try:
+        target = quote(path, safe=_PATH_SAFE)
+        pairs = urlencode([pair for name, value in (params or {}).items() for pair in _pairs(name, value)])
+        query = "&".join(part for part in (quote(query, safe=_PATH_SAFE + "?"), pairs) if part)
+    except UnicodeEncodeError:
+        raise InvalidRequest("the path or a parameter has a lone surrogate, which is no character") from None
+    if query:
+        target = f"{target}?{query}"
+    if len(target) > _LONGEST:
+        raise InvalidRequest(f"path and query have {len(target)} characters, over {_LONGEST}: send a body instead")
+    return target
 
 
 def _check_path(path: str) -> None:
@@ -95,8 +114,10 @@ def _check_path(path: str) -> None:
         raise InvalidRequest("a path has no control characters, backslashes or '#': quote them with %XX where meant")
     decoded = path
     for _ in range(3):  # %252e%252e: some servers decode twice
-        if _DOTS.intersection(decoded.replace("\\", "/").split("/")):
+        if _DOTS.search(decoded):
             raise InvalidRequest("a path has no '.' or '..' segments: they could leave the service")
+        if "%" not in decoded:
+            return
         decoded = unquote(decoded)
 
 
@@ -116,11 +137,12 @@ def _text(name: str, value: Any) -> str:
     raise InvalidRequest(f"parameter {name!r} is a {type(value).__name__}: give text, a number, or a list of these")
 
 
-def check_headers(headers: Mapping[str, str] | Sequence[tuple[str, str]] | None) -> tuple[tuple[str, str], ...]:
+def check_headers(headers: Headers | None) -> tuple[tuple[str, str], ...]:
     """A caller's headers as pairs. Raises InvalidRequest for what could split the request, or is ours to set."""
-    pairs = headers.items() if headers is not None and hasattr(headers, "items") else headers or ()
+    if headers is None:
+        return ()
     checked = []
-    for name, value in pairs:
+    for name, value in _header_pairs(headers):
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise InvalidRequest(f"{name!r:.80} is not a header name: letters, digits and '-'")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
@@ -129,15 +151,24 @@ def check_headers(headers: Mapping[str, str] | Sequence[tuple[str, str]] | None)
             if name.lower() == "x-request-id":
                 continue  # taken by `request_id_of`
             raise InvalidRequest(f"header {name!r} is set by Switchgear and cannot be passed")
-        checked.append((name, value))
+        checked.append((name, value.strip(" \t")))  # RFC 9110, section 5.5: not part of the value, and refused by h11
     return tuple(checked)
 
 
-def request_id_of(headers: Mapping[str, str] | None) -> str | None:
+def _header_pairs(headers: Headers) -> list[tuple[Any, Any]]:
+    try:
+        return [(name, value) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)]
+    except (TypeError, ValueError):
+        raise InvalidRequest("headers are a mapping of names to values, or pairs of them") from None
+
+
+def request_id_of(headers: Headers | None) -> str | None:
     """The caller's own ``X-Request-ID``, if there is one. Raises InvalidRequest if it does not look like one."""
-    for name, value in (headers or {}).items():
-        if name.lower() == "x-request-id":
-            if not _REQUEST_ID.fullmatch(value):
+    if headers is None:
+        return None
+    for name, value in _header_pairs(headers):
+        if isinstance(name, str) and name.lower() == "x-request-id":
+            if not isinstance(value, str) or not _REQUEST_ID.fullmatch(value):
                 raise InvalidRequest("X-Request-ID must match [A-Za-z0-9._-]{1,128}")
             return value
     return None

@@ -14,6 +14,7 @@ import trio
 
 from ..errors import ResponseTooLarge, TransportError
 from .door import Reply
+from .inflate import Inflater
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,9 @@ _CLOSING = 2.0  # seconds that saying goodbye to a peer may take
 
 # What happened before any byte of the request can have reached a server that acts on it.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+# Their texts quote what we would send, credentials and all: they are not kept as a cause, which a log would print.
+_TELL_TALES = (httpx.LocalProtocolError, httpx.InvalidURL)
 
 
 def shared_tls() -> Callable[[], ssl.SSLContext]:
@@ -49,45 +53,67 @@ class HttpxDoor:
 
     async def exchange(self, to: Target, wire: Wire, *, connect: float, max_bytes: int) -> Reply:
         """See `Door.exchange`."""
-        if self._transport is None:
-            self._transport = self._make()
-        request = httpx.Request(
-            wire.method,
-            to.url(wire.target),
-            headers=list(wire.headers),
-            content=wire.body or None,
-            # One deadline for the whole exchange comes from the caller's scope; only connecting has one of its own.
-            extensions={"timeout": {"connect": connect, "read": None, "write": None, "pool": None}},
-        )
         try:
+            if self._transport is None:
+                self._transport = self._make()
+            request = _request(to, wire, connect)
             return await self._read(await self._transport.handle_async_request(request), max_bytes)
         except (ResponseTooLarge, TransportError):
             raise
+        except _TELL_TALES as error:
+            raise TransportError(f"the request to {to.authority} cannot be sent: {_words(error)}") from None
         except _NOT_SENT as error:
             raise TransportError(f"no connection to {to.authority}: {_words(error)}", processed="no") from error
         except Exception as error:  # a user's transport may raise anything; none of it may crash the actor
-            raise TransportError(f"no whole answer from {to.authority}: {_words(error)}", processed="maybe") from error
+            raise TransportError(f"no whole answer from {to.authority}: {_words(error)}") from error
 
     async def _read(self, response: httpx.Response, max_bytes: int) -> Reply:
+        headers = tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
         try:
-            chunks, size = [], 0
-            async for chunk in response.aiter_bytes():
-                size += len(chunk)
-                if size > max_bytes:
-                    raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
-                chunks.append(chunk)
+            body = await _body(response, headers, max_bytes)
         finally:
             # Shielded, or a cancelled call would leave its connection half-read in the pool.
             with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
                 await response.aclose()
-        headers = tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
-        return Reply(response.status_code, headers, b"".join(chunks))
+        return Reply(response.status_code, headers, body)
 
     async def aclose(self) -> None:
         """Close all connections of a transport that is ours."""
         if self._transport is not None and self._owned:
             await self._transport.aclose()
         self._transport = None
+
+
+def _request(to: Target, wire: Wire, connect: float) -> httpx.Request:
+    return httpx.Request(
+        wire.method,
+        to.url(wire.target),
+        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in wire.headers],
+        content=wire.body or None,
+        # One deadline for the whole exchange comes from the caller's scope; only connecting has one of its own.
+        extensions={"timeout": {"connect": connect, "read": None, "write": None, "pool": None}},
+    )
+
+
+async def _body(response: httpx.Response, headers: tuple[tuple[str, str], ...], max_bytes: int) -> bytes:
+    inflater = None
+    if response.is_stream_consumed:  # made in memory, by a transport for tests: httpx has decoded it already
+        source = response.aiter_bytes()
+    else:
+        source = response.aiter_raw()
+        encodings = [value for name, value in headers if name == "content-encoding" and value.lower() != "identity"]
+        if encodings:
+            inflater = Inflater(", ".join(encodings), max_bytes)
+    chunks, size = [], 0
+    async for chunk in source:
+        part = chunk if inflater is None else inflater.feed(chunk)
+        size += len(part)
+        if size > max_bytes:
+            raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
+        chunks.append(part)
+    if inflater is not None:
+        inflater.end()
+    return b"".join(chunks)
 
 
 def _words(error: Exception) -> str:

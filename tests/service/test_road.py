@@ -57,7 +57,7 @@ async def test_what_the_policy_does_not_name_is_not_tried_again(status, autojump
 
 @pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
 async def test_what_it_names_is(status, autojump_clock) -> None:
-    async with running(status, 200, retry=STEADY) as (service, upstream):
+    async with running(status, 200, retry=STEADY) as (service, _):
         assert (await service.get("/")).attempts == 2
 
 

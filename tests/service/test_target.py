@@ -16,7 +16,9 @@ BASE = Target.parse("https://api.example.com:8443/v1")
 hostile = st.text(alphabet="/.%2eE5cC\\?#:@a \r\n\t\x00é", max_size=20)
 
 
-@given(path=hostile | st.text(max_size=20), params=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3))
+@given(
+    path=hostile | st.text(max_size=20), params=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
+)
 def test_a_target_stays_below_its_prefix_or_is_refused(path: str, params: dict[str, str]) -> None:
     try:
         target = build_target(path, params)
