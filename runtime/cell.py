@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 class Cell:
     """One place in the tree. `run` is one life; between lives the mailbox goes on filling."""
 
+    __slots__ = (
+        *("_factory", "_life", "grace", "handled", "late", "limit", "mailbox", "path"),
+        *("pending", "ref", "restarts", "since", "snapshot", "state", "system"),
+    )
+
     def __init__(
         self,
         path: str,
@@ -172,12 +177,10 @@ class Cell:
 
     async def wait_for_room(self, tell: Tell) -> None:
         """Park whoever tells until his message is in. (An ask waits in its own park: see `Ref.ask`.)"""
-        waiting = self.mailbox.waiting
-        waiting[tell] = trio.lowlevel.current_task()
+        self.mailbox.stand_in_line(tell, trio.lowlevel.current_task())
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            waiting.pop(tell, None)
-            self.mailbox.refused += 1
+            self.mailbox.leave_line(tell)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -185,9 +188,10 @@ class Cell:
     def refuse_loop(self, ask: Ask) -> None:
         """Walk up the chain of asks that wait for this one: if all our places are in it, nobody could answer."""
         places = 0.0
+        hands: set[Ask | Tell] = set() if self._life is None else self._life.in_hand
         parent = ask.parent
         while parent is not None:
-            if parent.cell is self and parent.scope is not None:
+            if parent.cell is self and (parent.scope is not None or parent in hands):  # called off, it is still in hand
                 places += parent.places
             parent = parent.parent
         if places >= self.limit:

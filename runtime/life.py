@@ -19,6 +19,7 @@ from .envelope import Ask, Own, Tell, in_hand
 from .errors import ActorCrashed, ActorError, ActorStopped
 from .events import StopFailed
 from .info import State
+from .latch import Latch
 from .tracebacks import describe, without_cancelled
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class Life:
         self._nursery: trio.Nursery | None = None
         self._over = True  # no message may be taken: before the actor is ready, and once its end has begun
         self._was_ready = False
-        self._stop = trio.Event()
-        self._emptied = trio.Event()
+        self._stop = Latch()
+        self._emptied = Latch()
         cell.limit, cell.snapshot = actor.concurrency, None
         cell.make_use_of_room()
 
@@ -196,6 +197,7 @@ class Life:
                         try:
                             envelope = mailbox.receive_nowait()
                         except trio.WouldBlock:  # another worker is about to take it
+                            in_hand.set(None)
                             envelope = await mailbox.receive()
                         batch += 1
                     else:

@@ -339,6 +339,26 @@ async def test_who_asks_himself_is_told_at_once(autojump_clock):
         assert trio.current_time() == 0
 
 
+async def test_who_asks_himself_after_his_caller_has_gone_is_told_too(autojump_clock):
+    """Found by reading: a message that is called off is still in hand, and a shielded cleanup would wait for ever."""
+    told = []
+
+    async def cleans_up(actor):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True), pytest.raises(AskLoop):
+                await actor.ctx.ref.ask("x")
+            told.append(trio.current_time())
+
+    async with open_system() as system:
+        ref = await system.start(doer(), "a")
+        with pytest.raises(AskTimeout):
+            await ref.ask(cleans_up, timeout=2)
+        assert await ref.ask("x") == "x"
+        assert told == [2]
+
+
 async def test_teardown_that_asks_itself_before_a_restart_is_told_at_once(autojump_clock):
     """Found by reading: it waited for the next life until its grace was over."""
     errors = []
