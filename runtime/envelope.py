@@ -117,9 +117,8 @@ class Ask(_Named):
         scope, self.scope = self.scope, None  # how its worker sees that this scope can no longer be used
         if scope is not None:
             scope.cancel(reason=reason)
-        elif self in self.cell.mailbox.waiting:
-            del self.cell.mailbox.waiting[self]
-            self.cell.mailbox.refused += 1
+        else:
+            self.cell.mailbox.leave_line(self)
 
     def abandoned(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         """trio cancels the caller in his park."""

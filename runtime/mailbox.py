@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .envelope import Ask, Tell
 
@@ -48,7 +48,7 @@ class Mailbox:
     """One actor's queue."""
 
     __slots__ = (
-        *("_back", "_receive", "_send", "accepted", "capacity"),
+        *("_back", "_channel", "accepted", "capacity"),
         *("offer", "receive", "receive_nowait", "refused", "waiting", "when_full"),
     )
 
@@ -57,16 +57,36 @@ class Mailbox:
             raise ValueError(f"the capacity of a mailbox is a whole number, not {capacity}")
         # The channel has no bound of its own: the cell counts, and lets in what fits (see `Cell.accept`). A bounded one
         # could not tell a message that waits from one which an idle worker is about to take.
-        self._send, self._receive = trio.open_memory_channel["Ask | Tell"](math.inf)
-        self.offer = self._send.send_nowait  # bound once: they are on the call path
-        self.receive, self.receive_nowait = self._receive.receive, self._receive.receive_nowait
-        self._back: deque[Ask | Tell] = deque()
-        self.waiting: OrderedDict[Ask | Tell, trio.lowlevel.Task | None] = OrderedDict()
+        # It is opened for the first message, since an actor that nobody has asked yet should weigh little.
+        self._channel: trio.MemoryReceiveChannel[Ask | Tell] | None = None
+        self.offer: Callable[[Ask | Tell], None] = self._open
+        self.receive_nowait: Callable[[], Ask | Tell] = _nothing
+        self._back: list[Ask | Tell] = []
+        self.waiting: OrderedDict[Ask | Tell, trio.lowlevel.Task | None] | None = None
         """Messages for which there is no room yet, in order of arrival, with the task to wake once they are in."""
         self.capacity = capacity
         self.when_full = when_full
         self.accepted = 0
         self.refused = 0
+
+    def _open(self, envelope: Ask | Tell) -> None:
+        send, receive = trio.open_memory_channel["Ask | Tell"](math.inf)
+        self.offer = send.send_nowait  # bound once: they are on the call path
+        self.receive, self.receive_nowait = receive.receive, receive.receive_nowait
+        self._channel = receive
+        self.offer(envelope)
+
+    def stand_in_line(self, envelope: Ask | Tell, task: trio.lowlevel.Task | None) -> None:
+        """There is no room yet: wait for it, behind all others."""
+        if self.waiting is None:
+            self.waiting = OrderedDict()
+        self.waiting[envelope] = task
+
+    def leave_line(self, envelope: Ask | Tell) -> None:
+        """Whoever stood in line has gone. (It may have been let in, or never stood there: that is no fault.)"""
+        if self.waiting is not None and envelope in self.waiting:
+            del self.waiting[envelope]
+            self.refused += 1
 
     def put_back(self, envelope: Ask | Tell) -> None:
         """A worker was handed this message and could not begin: it is the first of the next life."""
@@ -80,7 +100,7 @@ class Mailbox:
 
     def oldest(self) -> Ask | Tell:
         """Take out the message that has waited longest, or raise trio.WouldBlock."""
-        return self._back.popleft() if self._back else self.receive_nowait()
+        return self._back.pop(0) if self._back else self.receive_nowait()
 
     def drain(self) -> Iterator[Ask | Tell]:
         """Take out everything that is in."""
@@ -92,11 +112,16 @@ class Mailbox:
 
     def statistics(self) -> MailboxStatistics:
         """The figures of now."""
-        channel = self._receive.statistics()
+        queued = 0 if self._channel is None else self._channel.statistics().current_buffer_used
         return MailboxStatistics(
-            depth=channel.current_buffer_used + len(self._back),
+            depth=queued + len(self._back),
             capacity=self.capacity,
-            waiting=len(self.waiting),
+            waiting=len(self.waiting or ()),
             accepted=self.accepted,
             refused=self.refused,
         )
+
+
+def _nothing() -> Ask | Tell:
+    """What a mailbox holds that has not been opened."""
+    raise trio.WouldBlock

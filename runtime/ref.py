@@ -55,7 +55,7 @@ class Ref:
         if ask.parent is not None:
             cell.refuse_loop(ask)
         if not cell.accept(ask):
-            cell.mailbox.waiting[ask] = None  # until there is room it waits where it is: its caller parks only once
+            cell.mailbox.stand_in_line(ask, None)  # its caller parks only once, here or there
         if timeout is not None and ask.outcome is None:
             cell.system.expiries.add(ask)
         if ask.outcome is not None:

@@ -17,6 +17,7 @@ from . import words
 from .errors import StartFailed, SupervisorGaveUp
 from .events import ActorCrashed, ActorRestarting, ActorStarted, ActorStopped, ActorStuck, StopFailed
 from .info import ActorInfo, State
+from .latch import Latch
 from .policy import Policy, Status
 from .tracebacks import describe
 from .words import Intensity, Restart, Strategy
@@ -46,17 +47,22 @@ class Node(Protocol):
 class _Child:
     """A node, and the task that runs its present life."""
 
+    __slots__ = (
+        *("done", "doomed", "error", "gone", "lives", "name"),
+        *("node", "restart", "scope", "settled", "start_timeout"),
+    )
+
     def __init__(self, name: str, node: Node, restart: Restart, start_timeout: float) -> None:
         self.name = name
         self.node = node
         self.restart = restart
         self.start_timeout = start_timeout
         self.lives = 0
-        self.settled = trio.Event()  # it has become ready for the first time, or will not
+        self.settled = Latch()  # it has become ready for the first time, or will not
         self.error: BaseException | None = None  # why not
-        self.gone = trio.Event()  # it is forgotten
+        self.gone = Latch()  # it is forgotten
         self.doomed = False  # its present life has been told to stop
-        self.done = trio.Event()  # its present life has ended
+        self.done = Latch()  # its present life has ended
         self.done.set()
 
     def begin(self) -> None:
@@ -65,7 +71,7 @@ class _Child:
         if self.lives > 1:
             self.node.restarts += 1
         self.doomed = False
-        self.done = trio.Event()
+        self.done = Latch()
         self.scope = trio.CancelScope(deadline=trio.current_time() + self.start_timeout)
 
     def settle(self, error: BaseException | None = None) -> None:

@@ -22,17 +22,20 @@ class Watch(Generic[T]):
     def __init__(self, value: T) -> None:
         self.value = value
         self.version = 0
-        self._changed = trio.lowlevel.ParkingLot()
+        self._changed: trio.lowlevel.ParkingLot | None = None  # made for the first who waits: most never do
 
     def set(self, value: T) -> None:
         """Publish a new value and wake whoever waits. Synchronous: the writer never waits for a reader."""
         self.value = value
         self.version += 1
-        self._changed.unpark_all()
+        if self._changed is not None:
+            self._changed.unpark_all()
 
     async def changed(self, since: int) -> int:
         """Wait until the version is past ``since``; return it. Returns at once (after a checkpoint) if it is."""
         await trio.lowlevel.checkpoint()
+        if self._changed is None:
+            self._changed = trio.lowlevel.ParkingLot()
         while self.version <= since:
             await self._changed.park()
         return self.version

@@ -83,7 +83,7 @@ class CircuitBreaker:
         self._opened_at = 0.0
         self._successes = 0  # of trials
         self._trials: dict[Permit, float] = {}  # in flight, by when they began
-        self._failures: deque[float] = deque(maxlen=config.failure_threshold)
+        self._failures: deque[float] | None = None  # made for the first failure: a deque is 0.6 kB
 
     def try_acquire(self, now: float) -> Permit | None:
         """Leave to make a call at ``now``, or None."""
@@ -112,13 +112,13 @@ class CircuitBreaker:
     def snapshot(self) -> Snapshot:
         """What the next incarnation should know: plain values. Trials in flight are not part of it."""
         state = BreakerState.OPEN if self.state is BreakerState.HALF_OPEN else self.state
-        return (state.value, self._opened_at, tuple(self._failures))
+        return (state.value, self._opened_at, tuple(self._failures or ()))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""
         state, self._opened_at, failures = snapshot
         self.state = BreakerState(state)
-        self._failures.extend(failures)
+        self._failures = deque(failures, maxlen=self._config.failure_threshold)
         self._generation += 1
 
     # ---- transitions
@@ -147,7 +147,7 @@ class CircuitBreaker:
             return
         self._successes += 1
         if self._successes >= self._config.half_open_max_requests:
-            self._failures.clear()
+            self._failures = None
             self._change(BreakerState.CLOSED, f"{self._successes} of {self._successes} trials succeeded", now)
 
     def _failed(self, permit: Permit, now: float) -> None:
@@ -155,6 +155,8 @@ class CircuitBreaker:
             if self._trials.pop(permit, None) is not None:
                 self._open("a trial failed", now)
             return
+        if self._failures is None:
+            self._failures = deque(maxlen=self._config.failure_threshold)
         failures = self._failures
         failures.append(now)
         threshold = self._config.failure_threshold

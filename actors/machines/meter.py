@@ -34,7 +34,7 @@ class Meter:
     __slots__ = ("_delta", "_taken", "dirty")
 
     def __init__(self) -> None:
-        self._delta = _empty()
+        self._delta: Delta | None = None  # until something happens
         self._taken: Delta | None = None
         self.dirty = False
         """Something has happened since the last `take`."""
@@ -42,6 +42,8 @@ class Meter:
     def record(self, code: str | None, seconds: float, *, attempts: int, now: float) -> None:
         """A call has ended: ``code`` is None for success, or its error's."""
         delta = self._delta
+        if delta is None:
+            delta = self._delta = empty()
         delta.histogram.record(seconds)
         delta.attempts += attempts
         if attempts > 1:
@@ -53,19 +55,20 @@ class Meter:
 
     def refused(self, code: str, now: float) -> None:
         """A call ended without the actor: it was full, gone, or too slow to answer."""
-        delta = self._delta
+        delta = self._delta = self._delta or empty()
         delta.refused[code] = delta.refused.get(code, 0) + 1
         delta.last_error = (code, now)
         self.dirty = True
 
     def fell_back(self, source: str) -> None:
         """A fallback has answered."""
-        self._delta.fallbacks[source] = self._delta.fallbacks.get(source, 0) + 1
+        delta = self._delta = self._delta or empty()
+        delta.fallbacks[source] = delta.fallbacks.get(source, 0) + 1
         self.dirty = True
 
     def take(self) -> Delta:
         """All since the last `take`; counting begins anew."""
-        delta, self._delta = self._delta, _empty()
+        delta, self._delta = self._delta or empty(), None
         self._taken = delta
         self.dirty = False
         return delta
@@ -73,12 +76,13 @@ class Meter:
     def unbooked(self) -> list[Delta]:
         """What nobody else has counted yet: since the last `take`, and what was taken and is still on its way."""
         taken = [] if self._taken is None or self._taken.booked else [self._taken]
-        return [*taken, self._delta]
+        return taken if self._delta is None else [*taken, self._delta]
 
     def give_back(self, delta: Delta) -> None:
         """What was taken could not be delivered: it is counted with what comes next."""
         later, self._delta, self._taken = self._delta, delta, None
-        add(self._delta, later)
+        if later is not None:
+            add(delta, later)
         self.dirty = True
 
 
@@ -97,5 +101,6 @@ def add(total: Delta, more: Delta) -> None:
     total.last_error = more.last_error or total.last_error
 
 
-def _empty() -> Delta:
+def empty() -> Delta:
+    """Nothing has happened."""
     return Delta(LatencyHistogram(), {}, refused={}, fallbacks={})

@@ -23,12 +23,29 @@ if TYPE_CHECKING:
 _FLOATS = tuple(name for name, kind in ServiceMetrics.__annotations__.items() if str(kind).startswith("float"))
 
 
+class Board:
+    """What is published: it ticks, and whoever looks after a tick gets the snapshot of it. Nobody looks: no snapshot."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ticks = Watch(0)
+        self._ledger = ledger
+        self._snapshot = Snapshot(0, 0.0, {})
+
+    def latest(self) -> Snapshot:
+        """The figures as of the first look after the last tick, the same for all."""
+        if self._snapshot.seq != self.ticks.version:
+            now = trio.current_time()
+            services = {name: _rounded(self._ledger.metrics(name, now)) for name in self._ledger.accounts}
+            self._snapshot = Snapshot(self.ticks.version, wall_time(), services)
+        return self._snapshot
+
+
 class MetricsActor(Actor):
     """Takes `Report`, `Joined` and `Left`; told, not asked."""
 
-    def __init__(self, ledger: Ledger, published: Watch[Snapshot], interval: float) -> None:
+    def __init__(self, ledger: Ledger, board: Board, interval: float) -> None:
         self._ledger = ledger
-        self._published = published
+        self._board = board
         self._interval = interval
 
     async def setup(self, ctx: Context) -> None:
@@ -51,9 +68,7 @@ class MetricsActor(Actor):
         """Also when nothing has changed: a snapshot is the heartbeat of the stream, and carries the uptimes."""
         while True:
             await trio.sleep(self._interval)
-            now = trio.current_time()
-            services = {name: _rounded(self._ledger.metrics(name, now)) for name in self._ledger.accounts}
-            self._published.set(Snapshot(self._published.value.seq + 1, wall_time(), services))
+            self._board.ticks.set(self._board.ticks.value + 1)
 
 
 def _rounded(metrics: ServiceMetrics) -> ServiceMetrics:

@@ -12,7 +12,7 @@ import trio
 from switchgear.runtime import Watch, WhenFull
 
 from ..errors import UnknownService
-from .actor import MetricsActor
+from .actor import Board, MetricsActor
 from .ledger import Ledger
 from .records import Joined, Left, ServiceMetrics, Snapshot
 from .stream import PATH, Frames, StreamActor
@@ -31,27 +31,28 @@ class Metrics:
     """Figures of each service. Got from ``runtime.metrics``."""
 
     def __init__(
-        self, ref: Ref, ledger: Ledger, published: Watch[Snapshot], address: Watch[tuple[str, int] | None]
+        self, ref: Ref, ledger: Ledger, board: Board, address: Watch[tuple[str, int] | None]
     ) -> None:
         self.ref = ref
         """The actor that services report to."""
         self._ledger = ledger
-        self._published = published
+        self._board = board
         self._address = address
         self._states: dict[str, ServiceState] = {}
 
     @classmethod
     async def start(cls, system: System, config: MetricsConfig, *, grace: float) -> Metrics:
         """Start the metrics actor, and the stream if it is configured, in a tree."""
-        ledger, published = Ledger(), Watch(Snapshot(0, 0.0, {}))
+        ledger = Ledger()
+        board = Board(ledger)
         address: Watch[tuple[str, int] | None] = Watch(None)
         # A report that finds no room is not lost: the service keeps it and adds the next one to it.
         ref = await system.start(
-            partial(MetricsActor, ledger, published, config.interval), "metrics", when_full=WhenFull.FAIL, grace=grace
+            partial(MetricsActor, ledger, board, config.interval), "metrics", when_full=WhenFull.FAIL, grace=grace
         )
         if config.websocket:
-            await system.start(partial(StreamActor, config, Frames(published), address), "stream", grace=grace)
-        return cls(ref, ledger, published, address)
+            await system.start(partial(StreamActor, config, Frames(board), address), "stream", grace=grace)
+        return cls(ref, ledger, board, address)
 
     def get(self, service: str) -> ServiceMetrics:
         """The figures of a service, up to this moment. Raises UnknownService."""
@@ -72,7 +73,7 @@ class Metrics:
         send, receive = trio.open_memory_channel[Snapshot](1)
         taker = receive.clone()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_forward, self._published, send, taker)
+            nursery.start_soon(_forward, self._board, send, taker)
             with receive:
                 yield receive
             nursery.cancel_scope.cancel()
@@ -98,17 +99,17 @@ class Metrics:
 
 
 async def _forward(
-    published: Watch[Snapshot],
+    board: Board,
     send: trio.MemorySendChannel[Snapshot],
     taker: trio.MemoryReceiveChannel[Snapshot],
 ) -> None:
-    version = published.version
+    version = board.ticks.version
     with send, taker:
         while True:
-            version = await published.changed(version)
+            version = await board.ticks.changed(version)
             try:
-                send.send_nowait(published.value)
+                send.send_nowait(board.latest())
             except trio.WouldBlock:
                 taker.receive_nowait()
-                send.send_nowait(published.value)
+                send.send_nowait(board.latest())
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..machines.histogram import LatencyHistogram
-from ..machines.meter import Delta, add
+import msgspec
+
+from ..machines.meter import Delta, add, empty
 from .records import ServiceMetrics
 
 if TYPE_CHECKING:
@@ -16,15 +17,19 @@ if TYPE_CHECKING:
 _SHED = ("CIRCUIT_OPEN", "RATE_LIMITED", "OVERLOADED")
 
 
+_NOTHING = empty()
+
+
 class Account:
     """One service."""
 
-    __slots__ = ("breaker", "since", "total")
+    __slots__ = ("breaker", "figures", "since", "total")
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.breaker = "closed"
-        self.total = Delta(LatencyHistogram(), {}, refused={}, fallbacks={})
+        self.total = _NOTHING  # until there is something: ten thousand idle services should weigh little
+        self.figures: ServiceMetrics | None = None  # of the total, until the next report
 
 
 class Ledger:
@@ -50,20 +55,27 @@ class Ledger:
         report.delta.booked = True
         account = self.accounts.get(report.service)
         if account is not None:
+            if account.total is _NOTHING:
+                account.total = empty()
             add(account.total, report.delta)
-            account.breaker = report.breaker
+            account.breaker, account.figures = report.breaker, None
             self.changes += 1
 
     def metrics(self, service: str, now: float, more: Iterable[Delta] = ()) -> ServiceMetrics:
         """The figures of a service, with what it has not reported yet. KeyError if it is not known."""
         account = self.accounts[service]
-        total = account.total
         more = tuple(more)
         if more:
-            total = Delta(LatencyHistogram(), {}, refused={}, fallbacks={})
+            total = empty()
             for part in (account.total, *more):
                 add(total, part)
-        return _figures(total, account, now)
+            return _figures(total, account, now)
+        if account.figures is None:
+            account.figures = _figures(account.total, account, now)
+            return account.figures
+        error = account.total.last_error
+        age = None if error is None else max(0.0, now - error[1])
+        return msgspec.structs.replace(account.figures, uptime=now - account.since, last_error_age=age)
 
 
 def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:

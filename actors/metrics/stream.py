@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from switchgear.runtime import Context, Watch
 
     from ..config import MetricsConfig
-    from .records import Snapshot
+    from .actor import Board
 
 PROTOCOL = "metrics.v1"
 PATH = "/metrics"
@@ -43,15 +43,16 @@ _encoder = msgspec.json.Encoder()
 class Frames:
     """The frames that all subscribers share: each snapshot is encoded once."""
 
-    def __init__(self, snapshots: Watch[Snapshot]) -> None:
-        self.snapshots = snapshots
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self.ticks = board.ticks
         self._encoded: tuple[int, str] = (-1, "")
 
     def latest(self) -> str:
         """The snapshot of now, as a frame."""
-        snapshot = self.snapshots.value
-        if self._encoded[0] != self.snapshots.version:
-            self._encoded = (self.snapshots.version, frame("snapshot", **msgspec.structs.asdict(snapshot)))
+        snapshot = self._board.latest()
+        if self._encoded[0] != snapshot.seq:
+            self._encoded = (snapshot.seq, frame("snapshot", **msgspec.structs.asdict(snapshot)))
         return self._encoded[1]
 
 
@@ -176,7 +177,7 @@ class _Subscriber:
                 return
             version = -1
             while True:
-                version = await frames.snapshots.changed(version)
+                version = await frames.ticks.changed(version)
                 if not await self._send(connection, frames.latest()):
                     return
         if await self._send(connection, frame("bye", reason="the runtime has ended")):

@@ -288,7 +288,8 @@ async def play(supervisors, actors, schedule, ending, seed):
     check_intensity(events, actors_of.intensity)
     for ref, *_ in actors_of.refs:
         cell = ref._cell
-        assert (cell.pending, cell.mailbox.statistics().depth, len(cell.mailbox.waiting)) == (0, 0, 0)
+        left = cell.mailbox.statistics()
+        assert (cell.pending, left.depth, left.waiting) == (0, 0, 0)
         with pytest.raises(ActorError):
             await ref.ask("late")
 
