@@ -63,7 +63,7 @@ class Ask(_Named):
 
     __slots__ = ("caller", "cell", "deadline", "expiry", "message", "outcome", "parent", "scope", "timeout")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (made in one place, on the call path)
         self, message: Any, cell: Cell, deadline: float, expiry: float, timeout: float | None, parent: Ask | Tell | None
     ) -> None:
         self.message = message
