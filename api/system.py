@@ -16,7 +16,7 @@ import httpx
 import trio
 
 from switchgear.actors import errors
-from switchgear.actors.config import RuntimeConfig, ServiceConfig, load_config
+from switchgear.actors.config import AlternativeFallback, RuntimeConfig, ServiceConfig, load_config
 from switchgear.actors.config.runtime import alternatives
 from switchgear.actors.metrics import Metrics
 from switchgear.actors.registry import Health, Registry
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from switchgear.runtime import ActorInfo, Event, Ref, System
 
 _SERVICES = "/services"
+_VERSION = version("switchgear")  # once: looking it up reads files
 
 
 class Runtime:
@@ -108,7 +109,7 @@ class Runtime:
             door=self._doors,
             metrics=self.metrics.ref,
             tick=self._config.metrics.interval,
-            user_agent=f"{self._config.app_name}/{self._config.app_version} switchgear/{version('switchgear')}",
+            user_agent=f"{self._config.app_name}/{self._config.app_version} switchgear/{_VERSION}",
         )
         return await self._system.start(
             actor,
@@ -155,6 +156,8 @@ class Runtime:
 
     def _check_alternatives(self, config: ServiceConfig) -> None:
         """As it is done for a whole configuration: no alternative that is not there, and no loop of them."""
+        if not any(isinstance(one, AlternativeFallback) for one in config.fallbacks):
+            return  # it leads nowhere, so it closes no loop: adding n services stays O(n)
         others = tuple(state.config.value for name, state in self._states.items() if name != config.name)
         for problem in alternatives((config, *others)):
             index, _, text = problem.partition(".")
