@@ -208,7 +208,8 @@ class Service:
 
     async def head(self, path: str, **options: Any) -> ServiceResponse[None]:
         """`request` with HEAD; there is no body, so ``data`` is None."""
-        return await self.request("HEAD", path, **options)
+        response: ServiceResponse[None] = await self.request("HEAD", path, **options)
+        return response
 
     def _build(
         self,

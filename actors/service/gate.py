@@ -6,6 +6,7 @@ loop all overdue sleepers would wake at once and exceed the rate, which the queu
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -26,6 +27,7 @@ class Gate:
         self._start_soon = start_soon
         self._parked: dict[Waiter, trio.lowlevel.Task] = {}
         self._pumping = False
+        self._sleep = trio.CancelScope()  # of the pump: a token that comes back shortens it
 
     async def enter(self, deadline: float) -> bool:
         """Wait for a token; returns whether there was a wait. Cancelled: it goes to the next in the queue.
@@ -55,18 +57,21 @@ class Gate:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:  # between the grant and now: the token has not been used
             waiter.cancel(trio.current_time())
+            self._sleep.deadline = -math.inf
             raise
         return True
 
     def give_back(self) -> None:
-        """A token was had and not used."""
+        """A token was had and not used: the next in the queue may have it now."""
         self.limiter.bucket.refund(trio.current_time())
+        self._sleep.deadline = -math.inf
 
     async def _pump(self) -> None:
         """Grant turns as they come due, until nobody waits."""
         try:
             while (due := self.limiter.due(trio.current_time())) is not None:
-                await trio.sleep_until(due)
+                with trio.CancelScope(deadline=due) as self._sleep:
+                    await trio.sleep_forever()
                 for waiter in self.limiter.pump(trio.current_time()):
                     trio.lowlevel.reschedule(self._parked.pop(waiter))
         finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from switchgear.runtime import MailboxFull, Watch
 
-from ..config import ServiceConfig
+from ..config import CacheFallback, ServiceConfig
 from ..events import BreakerChanged
 from ..machines.breaker import CircuitBreaker
 from ..machines.bucket import TokenBucket
@@ -72,13 +72,16 @@ class ServiceState:
             self.limiter = _limiter(config)
         if old is None or config.auth != old.auth:
             self.tokens: TokenCache[Credentials] = TokenCache()
-        cache = next((one for one in config.fallbacks if one.kind == "cache"), None)
-        if old is None or cache != self._cache_config:
-            self._cache_config = cache
+        cache = _cache_config(config)
+        if old is None or cache != _cache_config(old):
             self.cache = None if cache is None else ResponseCache(cache.max_entries, cache.max_bytes)
 
     def _breaker_changed(self, old: BreakerState, new: BreakerState, reason: str, now: float) -> None:
         self._emit(BreakerChanged(path=self.path, service=self.name, old=old.value, new=new.value, reason=reason))
+
+
+def _cache_config(config: ServiceConfig) -> CacheFallback | None:
+    return next((one for one in config.fallbacks if isinstance(one, CacheFallback)), None)
 
 
 def _limiter(config: ServiceConfig) -> Limiter | None:
