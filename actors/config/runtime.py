@@ -49,10 +49,11 @@ class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "services", tuple(self.services))
         finite("grace", self.grace)
-        names = [service.name for service in self.services]
+        names: set[str] = set()
         for index, service in enumerate(self.services):
-            if service.name in names[:index]:
+            if service.name in names:
                 raise ConfigError(f"services[{index}].name: there is a service {service.name!r} already")
+            names.add(service.name)
         for problem in alternatives(self.services):
             raise ConfigError(problem)
 
