@@ -10,7 +10,7 @@ import zlib
 
 from ..errors import ResponseTooLarge, TransportError
 
-_GZIP_OR_ZLIB, _RAW = 47, -15  # wbits, as in zlib.decompressobj
+_GZIP, _ZLIB, _RAW = 31, 15, -15  # wbits, as in zlib.decompressobj
 
 
 class Inflater:
@@ -28,37 +28,46 @@ class Inflater:
     def __init__(self, encoding: str, max_bytes: int) -> None:
         self._encoding = encoding.strip().lower()
         if self._encoding not in ("gzip", "x-gzip", "deflate"):
-            raise TransportError(f"its content encoding {encoding!r:.40} was not asked for, and is not known")
+            raise TransportError(f"its content encoding {encoding!r:.40} is not known")
         self._max_bytes = max_bytes
         self._size = 0
+        self._head = b""  # the first two bytes, which tell what kind of deflate it is
+        self._inflate = None if self._encoding == "deflate" else zlib.decompressobj(_GZIP)
         self._begun = False
-        self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
 
     def feed(self, data: bytes) -> bytes:
         """What these bytes add to the body."""
+        self._begun = self._begun or bool(data)
+        if self._inflate is None:
+            self._head += data
+            if len(self._head) < 2:
+                return b""
+            self._inflate, data = zlib.decompressobj(_kind(self._head)), self._head
+        try:
+            return self._unpack(self._inflate, data)
+        except zlib.error as error:
+            raise TransportError(f"its body is not {self._encoding}") from error
+
+    def end(self) -> None:
+        """There is no more. An answer without a body has no encoding to end."""
+        if self._begun and not (self._inflate is not None and self._inflate.eof):
+            raise TransportError(f"its body ends in the middle of the {self._encoding}")
+
+    def _unpack(self, inflate: zlib._Decompress, data: bytes) -> bytes:
         parts = []
         while data:
-            if self._inflate.eof:  # a gzip file may have several members
-                self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
-            part = self._decompress(data, self._max_bytes - self._size + 1)
+            if inflate.eof:  # a gzip file may have several members
+                inflate = self._inflate = zlib.decompressobj(_GZIP)
+            part = inflate.decompress(data, self._max_bytes - self._size + 1)
             self._size += len(part)
             if self._size > self._max_bytes:
                 raise ResponseTooLarge(f"the body is larger than max_response_bytes ({self._max_bytes})")
             parts.append(part)
-            data = self._inflate.unused_data
+            data = inflate.unused_data
         return b"".join(parts)
 
-    def end(self) -> None:
-        """There is no more. An answer without a body has no encoding to end."""
-        if self._begun and not self._inflate.eof:
-            raise TransportError(f"its body ends in the middle of the {self._encoding}")
 
-    def _decompress(self, data: bytes, most: int) -> bytes:
-        first, self._begun = not self._begun, True
-        try:
-            return self._inflate.decompress(data, most)
-        except zlib.error as error:
-            if first and self._encoding == "deflate":  # RFC 9110, section 8.4.1.2: some leave out the zlib wrapper
-                self._inflate = zlib.decompressobj(_RAW)
-                return self._decompress(data, most)
-            raise TransportError(f"its body is not {self._encoding}") from error
+def _kind(head: bytes) -> int:
+    """RFC 9110, section 8.4.1.2: deflate has the zlib wrapper (RFC 1950, section 2.2), but some leave it out."""
+    wrapped = head[0] & 15 == 8 and int.from_bytes(head[:2]) % 31 == 0
+    return _ZLIB if wrapped else _RAW
