@@ -91,7 +91,7 @@ class Runtime:
         state = ServiceState(config, f"{_SERVICES}/{config.name}", self._system.events.publish)
         try:
             ref = await self._launch(config, state)
-            await self.metrics.join(state)
+            self.metrics.join(state)
         except BaseException as error:  # also when cancelled: a service is added or it is not
             await self._end(state)
             if isinstance(error, ActorError):
@@ -127,7 +127,7 @@ class Runtime:
                 await self._system.stop(state.path)
             with suppress(errors.ShuttingDown):
                 await self.registry.forget(state.name)
-            await self.metrics.leave(state)
+            self.metrics.leave(state)
 
     async def remove_service(self, name: str) -> None:
         """Stop a service and forget it; its open calls end at once with ShuttingDown. Raises UnknownService."""

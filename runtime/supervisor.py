@@ -201,11 +201,18 @@ class Supervisor:
                         return action
                     self._perform(action, nursery, ready)
             self._unwanted = [child for child in self._unwanted if not child.gone.is_set()]
-            self._wake = trio.Event()
-            with trio.CancelScope(deadline=machine.due) as scope:
-                await self._wake.wait()
-            if scope.cancelled_caught:
-                self._inbox.append(words.Tick())
+            await self._next(machine.due)
+
+    async def _next(self, due: float) -> None:
+        """Wait for an event, or until ``due``."""
+        self._wake = trio.Event()
+        if due == math.inf:  # as mostly; a scope costs more than all else here
+            await self._wake.wait()
+            return
+        with trio.CancelScope(deadline=due) as scope:
+            await self._wake.wait()
+        if scope.cancelled_caught:
+            self._inbox.append(words.Tick())
 
     def _perform(self, action: words.Action, nursery: trio.Nursery, ready: Callable[[], None]) -> None:
         match action:

@@ -15,7 +15,7 @@ from switchgear.runtime import Actor, Watch
 from switchgear.runtime.wall import wall_time
 
 from .ledger import Ledger
-from .records import Joined, Left, Report, ServiceMetrics, Snapshot
+from .records import Report, ServiceMetrics, Snapshot
 
 if TYPE_CHECKING:
     from switchgear.runtime import Context
@@ -41,7 +41,7 @@ class Board:
 
 
 class MetricsActor(Actor):
-    """Takes `Report`, `Joined` and `Left`; told, not asked."""
+    """Takes `Report`; told, not asked."""
 
     def __init__(self, ledger: Ledger, board: Board, interval: float) -> None:
         self._ledger = ledger
@@ -53,16 +53,10 @@ class MetricsActor(Actor):
         ctx.start_soon(self._tick)
 
     async def handle(self, message: Any) -> None:
-        """One message."""
-        match message:
-            case Report():
-                self._ledger.book(message)
-            case Joined(service):
-                self._ledger.open(service, trio.current_time())
-            case Left(service):
-                self._ledger.close(service)
-            case _:
-                raise TypeError(f"the metrics actor does not understand {type(message).__name__}")
+        """One report."""
+        if not isinstance(message, Report):
+            raise TypeError(f"the metrics actor does not understand {type(message).__name__}")
+        self._ledger.book(message)
 
     async def _tick(self) -> None:
         """Also when nothing has changed: a snapshot is the heartbeat of the stream, and carries the uptimes."""

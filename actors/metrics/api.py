@@ -14,7 +14,7 @@ from switchgear.runtime import Watch, WhenFull
 from ..errors import UnknownService
 from .actor import Board, MetricsActor
 from .ledger import Ledger
-from .records import Joined, Left, ServiceMetrics, Snapshot
+from .records import ServiceMetrics, Snapshot
 from .stream import PATH, Frames, StreamActor
 
 if TYPE_CHECKING:
@@ -86,16 +86,15 @@ class Metrics:
         host, port = self._address.value
         return f"ws://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
-    async def join(self, state: ServiceState) -> None:
+    def join(self, state: ServiceState) -> None:
         """A service has been added."""
-        await self.ref.tell(Joined(state.name))
         self._ledger.open(state.name, trio.current_time())
         self._states[state.name] = state
 
-    async def leave(self, state: ServiceState) -> None:
-        """A service has been removed."""
+    def leave(self, state: ServiceState) -> None:
+        """A service has been removed, and its figures with it."""
         self._states.pop(state.name, None)
-        await self.ref.tell(Left(state.name))
+        self._ledger.close(state.name)
 
 
 async def _forward(

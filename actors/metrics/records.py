@@ -54,15 +54,3 @@ class Report(msgspec.Struct, frozen=True):
     service: str
     delta: Delta
     breaker: str
-
-
-class Joined(msgspec.Struct, frozen=True):
-    """There is a new service: its figures begin."""
-
-    service: str
-
-
-class Left(msgspec.Struct, frozen=True):
-    """A service is gone, and its figures with it."""
-
-    service: str
