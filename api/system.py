@@ -214,8 +214,11 @@ async def open_runtime(
 
     Raises:
         ConfigError: the configuration is not valid.
+        TypeError: ``transport`` is not an `httpx.AsyncBaseTransport`.
         SupervisorGaveUp: the registry or the metrics actor crashes again and again; the block is cancelled first.
     """
+    if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
+        raise TypeError(f"transport must be an httpx.AsyncBaseTransport, not a {type(transport).__name__}")
     settings = load_config(config)
     async with open_system(seed=seed) as system:
         doors = _Doors(transport)

@@ -56,21 +56,24 @@ class ServiceActor(Actor):
         self.concurrency = state.config.value.bulkhead.max_concurrent
 
     async def setup(self, ctx: Context) -> None:
-        """Build the road. Nothing is connected: an idle service costs no socket."""
+        """Be there. The road is built for the first call: an idle service costs no socket and little memory."""
         self._ctx = ctx
-        self._door = self._open_door(self._state.config.value)
+        self._door: Door | None = None
         self._fleet: Fleet | None = None
-        self._road = self._build(self._state.config.value)
+        self._road: Road | None = None
         self._state.applied = self._apply
 
     async def handle(self, message: Request) -> ServiceResponse[Any]:
         """One call, under the configuration of its beginning."""
+        if self._road is None:
+            self._road = self._build(self._state.config.value)
         return await self._metered(self._road, message)
 
     def _apply(self) -> None:
         """A new configuration is in force: now and not with the next call, for calls may be waiting for its room."""
         config = self._state.config.value
-        self._road = self._build(config)
+        if self._road is not None:
+            self._road = self._build(config)
         self._ctx.resize(config.bulkhead.max_concurrent)
 
     async def _metered(self, road: Road, request: Request) -> ServiceResponse[Any]:
@@ -100,7 +103,8 @@ class ServiceActor(Actor):
     async def teardown(self) -> None:
         """Close the connections; what has not been shipped yet stays in the state for the next life."""
         self._state.applied = None
-        await self._door.aclose()
+        if self._door is not None:
+            await self._door.aclose()
 
     def _build(self, config: ServiceConfig) -> Road:
         state = self._state
@@ -109,7 +113,11 @@ class ServiceActor(Actor):
             self._gate = None
         elif self._gate is None or self._gate.limiter is not limiter:  # else its queue goes on
             self._gate = Gate(limiter, self._ctx.start_soon)
-        if self._fleet is None or self._road.config.balancer != config.balancer:  # else what is outstanding is known
+        if self._door is None:
+            self._door = self._open_door(config)
+        if (
+            self._fleet is None or self._road is None or self._road.config.balancer != config.balancer
+        ):  # else what is outstanding is known
             self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng)
         return Road(
             config,

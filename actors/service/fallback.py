@@ -107,7 +107,7 @@ async def _alternative(
         # With a notebook of its own: the other service has not been tried yet, and its attempts are not this one's.
         answer = await elsewhere(fallback.service, msgspec.structs.replace(request, progress=Progress()))
     except ServiceError as failed:
-        raise FallbackFailed(f"{fallback.service}: {failed}", service=fallback.service) from failed
+        raise FallbackFailed(failed.message, service=fallback.service) from failed
     return _answer(
         request,
         error,

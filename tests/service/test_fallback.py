@@ -1,0 +1,304 @@
+"""What a caller gets when the service fails."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+import trio
+from support.service import BASE, ONCE, STEADY, Upstream, hang, in_background, outcome_of, reply_json, running
+
+import switchgear as sg
+from switchgear.actors.service.road import Road
+
+CACHE = sg.CacheFallback(max_age=60)
+DEFAULT = sg.DefaultFallback({"items": []})
+GOOD, NEWER = reply_json(b'{"n": 1}'), reply_json(b'{"n": 2}')
+
+
+class Items(msgspec.Struct):
+    items: list[int]
+
+
+def backup(*fallbacks, **fields):
+    """Another service, on a host of its own."""
+    fields.setdefault("retry", ONCE)
+    return sg.ServiceConfig("backup", "http://backup.test", fallbacks=fallbacks, **fields)
+
+
+def by_host(primary, other):
+    """Steps for the primary's host, and for the other's."""
+
+    def step(request):
+        return primary if request.url.host == "svc.test" else other
+
+    return step
+
+
+async def test_the_last_good_answer_marked_as_what_it_is(autojump_clock) -> None:
+    async with running(GOOD, NEWER, 503, fallbacks=(CACHE,)) as (service, _):
+        for _ in range(2):
+            assert (await service.get("/a")).source == "live"
+        response = await service.get("/a")
+        assert (response.success, response.data, response.status) == (True, {"n": 2}, 200)
+        assert (response.source, response.stale, response.attempts) == ("cache", True, 1)
+        assert isinstance(response.error, sg.HTTPStatusError)
+        assert response.error.status == 503
+
+
+async def test_not_older_than_max_age(autojump_clock) -> None:
+    async with running(GOOD, 503, fallbacks=(CACHE,)) as (service, _):
+        await service.get("/a")
+        await trio.sleep(60)
+        assert (await service.get("/a")).source == "cache"
+        await trio.sleep(0.1)
+        with pytest.raises(sg.HTTPStatusError) as caught:
+            await service.get("/a")
+    assert caught.value.__notes__ == ["fallback 'cache' had no answer"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ({}, {}, True),
+        ({"params": {"a": 1}}, {"params": {"a": 2}}, False),
+        ({"headers": {"Authorization": "Bearer me"}}, {"headers": {"Authorization": "Bearer you"}}, False),
+        ({"headers": {"Accept-Language": "de"}}, {"headers": {"accept-language": "de"}}, True),
+        ({"headers": {"X-Request-ID": "1"}}, {"headers": {"X-Request-ID": "2"}}, True),
+    ],
+)
+async def test_answers_are_kept_apart_by_what_can_change_them(first, second, same) -> None:
+    async with running(GOOD, 503, fallbacks=(CACHE,)) as (service, _):
+        await service.get("/a", **first)
+        end = await outcome_of(service.get("/a", **second))
+    assert isinstance(end, sg.ServiceResponse) is same
+
+
+async def test_only_answers_to_get_and_head_are_kept() -> None:
+    async with running(GOOD, 503, fallbacks=(CACHE,)) as (service, _):
+        await service.post("/a", json={})
+        with pytest.raises(sg.HTTPStatusError):
+            await service.post("/a", json={})
+
+
+async def test_an_answer_that_does_not_fit_does_not_push_out_one_that_does() -> None:
+    async with running(reply_json(b'{"items": [1]}'), reply_json(b"[]"), fallbacks=(CACHE,)) as (service, _):
+        await service.get("/a", type=Items)
+        response = await service.get("/a", type=Items)
+    assert (response.data, response.source, response.error.code) == (Items([1]), "cache", "DECODE")
+
+
+async def test_a_kept_answer_that_does_not_fit_this_callers_type_is_none() -> None:
+    async with running(reply_json(b"[]"), 503, fallbacks=(CACHE, DEFAULT)) as (service, _):
+        await service.get("/a")
+        response = await service.get("/a", type=Items)
+    assert response.source == "default"
+    assert "fallback 'cache' failed" in response.error.__notes__[0]
+
+
+async def test_the_cache_is_bounded_and_drops_the_least_used() -> None:
+    cache = sg.CacheFallback(max_entries=2)
+    async with running(*[GOOD] * 4, 503, fallbacks=(cache,)) as (service, _):
+        for path in ("/a", "/b"):
+            await service.get(path)
+        await service.get("/a")
+        await service.get("/c")
+        assert await kept_of(service, "/a", "/b", "/c") == ["/a", "/c"]
+
+
+async def kept_of(service, *paths):
+    """Those of which there is an answer, now that the service gives none."""
+    return [path for path in paths if (await service.try_request("GET", path)).success]
+
+
+async def test_and_bounded_in_bytes() -> None:
+    cache = sg.CacheFallback(max_bytes=10_000)
+    answers = [(200, {}, b"x" * size) for size in (4000, 4000, 4000, 20_000)]
+    async with running(*answers, 503, fallbacks=(cache,), breaker=sg.BreakerConfig(100)) as (service, _):
+        for path in ("/a", "/b", "/c", "/d"):
+            await service.get(path)
+        assert await kept_of(service, "/a", "/b", "/c", "/d") == ["/b", "/c"]
+
+
+async def test_a_default_is_each_callers_own() -> None:
+    async with running(503, fallbacks=(DEFAULT,)) as (service, _):
+        first = await service.get("/")
+        first.data["items"].append("mine")
+        second = await service.get("/")
+    assert (second.data, second.source, second.stale, second.status) == ({"items": []}, "default", False, None)
+
+
+async def test_a_default_becomes_the_callers_type_or_is_none() -> None:
+    async with running(503, fallbacks=(DEFAULT,)) as (service, _):
+        assert (await service.get("/", type=Items)).data == Items([])
+        with pytest.raises(sg.HTTPStatusError) as caught:
+            await service.get("/", type=list[int])
+        assert "fallback 'default' failed: the default cannot be given" in caught.value.__notes__[0]
+    async with running(503, fallbacks=(sg.DefaultFallback(Items([7])),)) as (service, _):
+        assert (await service.get("/", type=Items)).data == Items([7])
+
+
+async def test_another_service_through_its_own_guards(autojump_clock) -> None:
+    step = by_host(503, GOOD)
+    other = backup(auth=sg.BearerAuth(sg.Secret("theirs")))
+    fallbacks = (sg.AlternativeFallback("backup"),)
+    async with running(step, others=(other,), auth=sg.BearerAuth(sg.Secret("ours")), fallbacks=fallbacks) as (
+        service,
+        upstream,
+    ):
+        response = await service.get("/a", params={"x": 1}, headers={"X-More": "y"})
+    assert (response.data, response.source, response.stale, response.status) == ({"n": 1}, "alternative", False, 200)
+    first, second = upstream.requests
+    assert str(second.url) == "http://backup.test/a?x=1"
+    assert second.headers["authorization"] == "Bearer theirs"
+    assert second.headers["x-more"] == "y"
+    assert second.headers["x-request-id"] == first.headers["x-request-id"] == response.request_id
+
+
+async def test_the_other_service_has_all_its_attempts(autojump_clock) -> None:
+    replies = {"svc.test": iter([503, 503, 503]), "backup.test": iter([503, 503, GOOD])}
+    fallbacks = (sg.AlternativeFallback("backup"),)
+    async with running(
+        lambda request: next(replies[request.url.host]),
+        retry=STEADY,
+        others=(backup(retry=STEADY),),
+        fallbacks=fallbacks,
+    ) as (service, upstream):
+        response = await service.get("/a")
+    assert (response.source, response.attempts) == ("alternative", 3)
+    assert upstream.header("x-retry-attempt") == ["0", "1", "2"] * 2
+
+
+async def test_an_alternatives_stale_answer_is_stale() -> None:
+    replies = iter([GOOD, 503, 503])
+    fallbacks = (sg.AlternativeFallback("backup"),)
+    async with running(lambda _: next(replies), others=(backup(CACHE),), fallbacks=fallbacks) as (service, upstream):
+        await upstream.runtime.service("backup").get("/a")
+        response = await service.get("/a")
+    assert (response.source, response.stale) == ("alternative", True)
+
+
+async def test_they_are_tried_in_order_and_the_failed_ones_are_noted() -> None:
+    fallbacks = (CACHE, sg.AlternativeFallback("backup"))
+    async with running(by_host(503, 500), others=(backup(),), fallbacks=fallbacks) as (service, _):
+        with pytest.raises(sg.HTTPStatusError) as caught:
+            await service.get("/")
+    assert (caught.value.service, caught.value.status) == ("svc", 503)
+    assert caught.value.__notes__ == [
+        "fallback 'cache' had no answer",
+        "fallback 'alternative' failed: backup: the service answered 500",
+    ]
+
+
+async def test_each_is_for_the_errors_it_names() -> None:
+    slow, refused = sg.DefaultFallback("slow", on=("TIMEOUT",)), sg.DefaultFallback("no", on=("HTTP_STATUS", "DECODE"))
+    async with running(503, reply_json(b"{"), 401, fallbacks=(slow, refused)) as (service, _):
+        assert (await service.get("/")).data == "no"
+        assert (await service.get("/")).data == "no"
+        with pytest.raises(sg.AuthFailed) as caught:
+            await service.get("/")
+        assert not hasattr(caught.value, "__notes__")
+
+
+async def test_not_for_calls_that_cannot_be_made_nor_when_not_wanted() -> None:
+    async with running(503, fallbacks=(DEFAULT,)) as (service, _):
+        with pytest.raises(sg.InvalidRequest):
+            await service.get("//evil.test")
+        with pytest.raises(sg.HTTPStatusError):
+            await service.get("/", fallback=False)
+        assert (await service.try_request("GET", "/")).source == "default"
+
+
+@pytest.mark.parametrize("step", [401, 403, 429, 503, hang, (200, {}, b"x" * 200)], ids=str)
+async def test_they_answer_whatever_went_wrong(step, autojump_clock) -> None:
+    async with running(step, fallbacks=(DEFAULT,), max_response_bytes=100) as (service, _):
+        assert (await service.get("/", timeout=1)).source == "default"
+
+
+async def test_they_answer_when_the_breaker_is_open_and_when_no_turn_comes(autojump_clock) -> None:
+    breaker, limit = sg.BreakerConfig(failure_threshold=1), sg.RateLimit(1, per=1000, burst=1)
+    async with running(503, fallbacks=(DEFAULT,), breaker=breaker) as (service, upstream):
+        codes = [(await service.get("/")).error.code for _ in range(2)]
+        assert (codes, len(upstream.requests)) == (["HTTP_STATUS", "CIRCUIT_OPEN"], 1)
+    async with running(503, fallbacks=(DEFAULT,), rate_limit=limit) as (service, _):
+        assert [(await service.get("/")).error.code for _ in range(2)] == ["HTTP_STATUS", "RATE_LIMITED"]
+
+
+async def test_they_answer_when_the_actor_is_full(autojump_clock) -> None:
+    full = sg.BulkheadConfig(1, 0, "fail")
+    async with (
+        running(hang, fallbacks=(DEFAULT,), bulkhead=full) as (service, _),
+        in_background(service, "/", timeout=5) as ends,
+    ):
+        assert (await service.get("/")).error.code == "OVERLOADED"
+    assert ends[0].error.code == "TIMEOUT"
+
+
+async def test_they_answer_when_the_actor_has_crashed_or_gone(autojump_clock, monkeypatch) -> None:
+    async def bug(*_):
+        raise ZeroDivisionError("a bug")
+
+    async with running(GOOD, fallbacks=(CACHE, DEFAULT)) as (service, upstream):
+        await service.get("/a")
+        with monkeypatch.context() as patch:
+            patch.setattr(Road, "call", bug)
+            response = await service.get("/a")
+        assert (response.source, response.error.code) == ("cache", "ACTOR_CRASHED")
+        await upstream.runtime.remove_service("svc")
+        response = await service.get("/a")
+        assert (response.source, response.error.code) == ("cache", "SHUTTING_DOWN")
+    assert (await service.get("/b")).source == "default"  # even when the whole runtime has ended
+
+
+async def test_waiting_for_another_service_holds_no_place_in_the_bulkhead(autojump_clock) -> None:
+    fallbacks = (sg.AlternativeFallback("backup"),)
+    tight = sg.BulkheadConfig(1, 0, "fail")
+    async with (
+        running(by_host(503, hang), others=(backup(),), fallbacks=fallbacks, bulkhead=tight) as (service, upstream),
+        in_background(service, "/1", "/2", timeout=5) as ends,
+    ):
+        info = upstream.runtime.tree()
+        assert (info.find("/services/svc").in_flight, info.find("/services/backup").in_flight) == (0, 2)
+    assert [end.status for end in ends] == [503, 503]
+
+
+async def test_a_cancelled_call_falls_back_on_nothing(autojump_clock) -> None:
+    async with running(hang, fallbacks=(DEFAULT,)) as (service, _):
+        with trio.move_on_after(1) as scope:
+            await service.get("/")
+        assert scope.cancelled_caught
+
+
+async def test_answers_of_fallbacks_are_counted(autojump_clock) -> None:
+    async with running(503, fallbacks=(DEFAULT,)) as (service, upstream):
+        for _ in range(3):
+            await service.get("/")
+        figures = upstream.runtime.metrics.get("svc")
+    assert (figures.count, figures.errors, figures.fallbacks_by_source) == (3, 3, {"default": 3})
+
+
+@pytest.mark.parametrize("change", ["add", "reconfigure"])
+@pytest.mark.parametrize(
+    ("fallbacks", "why"),
+    [((sg.AlternativeFallback("nobody"),), "no service"), ((sg.AlternativeFallback("svc"),), "break the loop")],
+    ids=["unknown", "loop"],
+)
+async def test_alternatives_are_checked_at_run_time_too(change, fallbacks, why) -> None:
+    to_backup = (sg.AlternativeFallback("backup"),)
+    async with running(503, others=(backup(),), fallbacks=to_backup) as (service, upstream):
+        runtime = upstream.runtime
+        if change == "add":
+            await runtime.remove_service("backup")
+        act = runtime.add_service if change == "add" else lambda config: runtime.reconfigure("backup", config)
+        with pytest.raises(sg.ConfigError, match=why):
+            await act(backup(*fallbacks))
+        with pytest.raises(sg.HTTPStatusError):
+            await service.get("/")
+
+
+async def test_a_loop_through_a_service_that_came_later_is_found() -> None:
+    upstream = Upstream(503)
+    config = sg.RuntimeConfig((sg.ServiceConfig("a", BASE),), metrics=sg.MetricsConfig(websocket=False))
+    async with sg.open_runtime(config, transport=upstream) as runtime:
+        await runtime.add_service(sg.ServiceConfig("b", BASE, fallbacks=(sg.AlternativeFallback("a"),)))
+        with pytest.raises(sg.ConfigError, match="break the loop"):
+            await runtime.reconfigure("a", sg.ServiceConfig("a", BASE, fallbacks=(sg.AlternativeFallback("b"),)))
