@@ -47,6 +47,9 @@ class Tell(_Named):
         self.scope: trio.CancelScope | None = None  # of the worker that has it in hand
 
 
+_NOBODYS = trio.CancelScope()
+
+
 class Own(Tell):
     """Stands for an actor's own work in ``setup`` and ``teardown``: while that goes on, it answers nobody."""
 
@@ -55,7 +58,7 @@ class Own(Tell):
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(None, cell)
-        self.scope = trio.CancelScope()  # in hand, for whoever looks for loops; nothing is cancelled through it
+        self.scope = _NOBODYS  # in hand, for whoever looks for loops; nothing is cancelled through it
 
 
 class Ask(_Named):

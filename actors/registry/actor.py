@@ -41,7 +41,13 @@ class Entry:
         self.configured: frozenset[str] = frozenset()
         """Ids that came with the configuration: they go with it too."""
         self.watch = Watch(InstanceSet(service, 0, (), ()))
-        self.scope = trio.CancelScope()  # of the task that checks its health
+        self.scope: trio.CancelScope | None = None  # of the task that checks its health
+
+    def end_checks(self, reason: str) -> None:
+        """Stop the task that checks its health, if there is one."""
+        if self.scope is not None:
+            self.scope.cancel(reason=reason)
+            self.scope = None
 
     def publish(self) -> None:
         """Make the present state known."""
@@ -107,7 +113,7 @@ class RegistryActor(Actor):
         if entry.check != config.health_check:
             entry.check = config.health_check
             entry.trackers.clear()  # the thresholds are others
-            entry.scope.cancel(reason="the health check has been configured anew")
+            entry.end_checks("the health check has been configured anew")
             self._watch_health(entry)
         entry.publish()
         return Found(entry.watch, entry.check)
@@ -116,7 +122,7 @@ class RegistryActor(Actor):
         entry = self._entries.pop(service, None)
         if entry is None:
             return False
-        entry.scope.cancel(reason="the service is gone")
+        entry.end_checks("the service is gone")
         entry.instances.clear()
         entry.publish()
         return True

@@ -85,9 +85,7 @@ class Registry:
         """
         watch, found = await self._look(service)
         if found.check is None or not watch.value.instances:
-            return HealthCheckResult(
-                service, HealthStatus.UNKNOWN, detail="nothing to check", at=trio.current_time()
-            )
+            return HealthCheckResult(service, HealthStatus.UNKNOWN, detail="nothing to check", at=trio.current_time())
         results = await probe_all(self._door, watch.value.instances, found.check)
         for one in results:
             healthy = one.status is HealthStatus.HEALTHY
