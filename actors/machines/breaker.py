@@ -115,11 +115,13 @@ class CircuitBreaker:
         return (state.value, self._opened_at, tuple(self._failures or ()))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot."""
+        """Go on from a snapshot. A breaker that is switched off is closed, whatever it was before."""
         state, self._opened_at, failures = snapshot
-        self.state = BreakerState(state)
-        self._failures = deque(failures, maxlen=self._config.failure_threshold)
+        self.state = BreakerState(state) if self._config.enabled else BreakerState.CLOSED
+        self._failures = deque(failures, maxlen=self._config.failure_threshold) if failures else None
         self._generation += 1
+        self._successes = 0
+        self._trials.clear()
 
     # ---- transitions
 
