@@ -115,9 +115,7 @@ class ServiceActor(Actor):
             self._gate = Gate(limiter, self._ctx.start_soon)
         if self._door is None:
             self._door = self._open_door(config)
-        if (
-            self._fleet is None or self._road is None or self._road.config.balancer != config.balancer
-        ):  # else what is outstanding is known
+        if self._fleet is None or self._fleet.balancer != config.balancer:  # else it goes on with what is outstanding
             self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng)
         return Road(
             config,

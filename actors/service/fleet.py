@@ -32,6 +32,7 @@ class Fleet:
     """Picks an instance for each attempt."""
 
     def __init__(self, instances: Watch[InstanceSet], balancer: str, rng: random.Random) -> None:
+        self.balancer = balancer
         self._instances = instances
         self._balancer = _BALANCERS[balancer](rng)
         self._endpoints: dict[str, Endpoint] = {}

@@ -7,6 +7,7 @@ operation, of which we want none, and a third of the cost of a call.
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,12 +18,13 @@ from .door import Reply
 from .inflate import Inflater
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from ..service.target import Target
     from .door import Wire
 
 _CLOSING = 2.0  # seconds that saying goodbye to a peer may take
+_BUFFERED = 20_000  # chunks that a closed connection can still hold, at most
 
 # What happened before any byte of the request can have reached a server that acts on it.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -68,13 +70,21 @@ class HttpxDoor:
             raise TransportError(f"no whole answer from {to.authority}: {_words(error)}") from error
 
     async def _read(self, response: httpx.Response, max_bytes: int) -> Reply:
-        headers = tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
+        chunks = response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw()
+        whole = False
         try:
-            body = await _body(response, headers, max_bytes)
+            raw = response.headers.raw
+            headers = tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in raw)
+            # A response made in memory, by a transport for tests, has been decoded by httpx already.
+            inflater = None if response.is_stream_consumed else _inflater(headers, max_bytes)
+            body = await _body(chunks, inflater, max_bytes)
+            whole = True
         finally:
             # Shielded, or a cancelled call would leave its connection half-read in the pool.
             with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
                 await response.aclose()
+                if not whole:
+                    await _exhaust(chunks)
         return Reply(response.status_code, headers, body)
 
     async def aclose(self) -> None:
@@ -85,7 +95,7 @@ class HttpxDoor:
 
 
 def _request(to: Target, wire: Wire, connect: float) -> httpx.Request:
-    return httpx.Request(
+    request = httpx.Request(
         wire.method,
         to.url(wire.target),
         headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in wire.headers],
@@ -93,27 +103,56 @@ def _request(to: Target, wire: Wire, connect: float) -> httpx.Request:
         # One deadline for the whole exchange comes from the caller's scope; only connecting has one of its own.
         extensions={"timeout": {"connect": connect, "read": None, "write": None, "pool": None}},
     )
+    if wire.body:
+        request.stream = _Body(wire.body)
+    return request
 
 
-async def _body(response: httpx.Response, headers: tuple[tuple[str, str], ...], max_bytes: int) -> bytes:
-    inflater = None
-    if response.is_stream_consumed:  # made in memory, by a transport for tests: httpx has decoded it already
-        source = response.aiter_bytes()
-    else:
-        source = response.aiter_raw()
-        encodings = [value for name, value in headers if name == "content-encoding" and value.lower() != "identity"]
-        if encodings:
-            inflater = Inflater(", ".join(encodings), max_bytes)
-    chunks, size = [], 0
-    async for chunk in source:
+class _Body(httpx.AsyncByteStream):
+    """The body of a request, without a generator as httpx has it: trio warns of one that a cancelled call leaves."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._sent = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._sent = False
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._sent:
+            raise StopAsyncIteration
+        self._sent = True
+        return self._body
+
+
+def _inflater(headers: tuple[tuple[str, str], ...], max_bytes: int) -> Inflater | None:
+    encodings = [value for name, value in headers if name == "content-encoding" and value.lower() != "identity"]
+    return Inflater(", ".join(encodings), max_bytes) if encodings else None
+
+
+async def _body(chunks: AsyncIterator[bytes], inflater: Inflater | None, max_bytes: int) -> bytes:
+    parts, size = [], 0
+    async for chunk in chunks:
         part = chunk if inflater is None else inflater.feed(chunk)
         size += len(part)
         if size > max_bytes:
             raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
-        chunks.append(part)
+        parts.append(part)
     if inflater is not None:
         inflater.end()
-    return b"".join(chunks)
+    return b"".join(parts)
+
+
+async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
+    """Run the generators of a closed response to their end, which is near: nothing comes in any more.
+
+    There are five, one in the other, and closing the outermost would leave the rest to the garbage collector, of
+    which trio warns.
+    """
+    with suppress(Exception):
+        for _ in range(_BUFFERED):
+            await anext(chunks)
 
 
 def _words(error: Exception) -> str:
