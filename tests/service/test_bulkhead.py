@@ -96,3 +96,45 @@ async def test_more_room_is_used_as_soon_as_it_is_configured(autojump_clock) -> 
             )
         assert ends[0].elapsed == 0
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.xfail(reason="the kernel sends no worker away: Context.resize only stops the hiring")
+async def test_less_room_holds_from_the_next_call_on(autojump_clock) -> None:
+    async with running(after(1), bulkhead=bulkhead(3, 10)) as (service, upstream):
+        async with in_background(service, "/1", "/2", "/3"):
+            await upstream.runtime.reconfigure(
+                "svc", sg.ServiceConfig("svc", "http://svc.test", bulkhead=bulkhead(1, 10))
+            )
+        upstream.most = 0
+        async with in_background(service, "/4", "/5", "/6"):
+            pass
+        assert upstream.most == 1
+
+
+@pytest.mark.xfail(reason="the kernel has no way to change a mailbox's capacity and what it does when full")
+async def test_the_queue_and_what_it_does_when_full_change_too(autojump_clock) -> None:
+    async with running(after(1), bulkhead=bulkhead(1, 10)) as (service, upstream):
+        await upstream.runtime.reconfigure(
+            "svc", sg.ServiceConfig("svc", "http://svc.test", bulkhead=bulkhead(1, 0, "fail"))
+        )
+        async with in_background(service, "/1"):
+            with pytest.raises(sg.Overloaded):
+                await service.get("/2")
+
+
+async def test_a_transport_that_calls_its_own_service_is_told_not_to(autojump_clock) -> None:
+    async def again(request):
+        return (await held[0].get("/again")).status
+
+    async with running(again, bulkhead=bulkhead(2, 10)) as (service, upstream):
+        held = [service]
+        begun = trio.current_time()
+        with pytest.raises(sg.TransportError) as caught:
+            await service.get("/")
+        assert trio.current_time() == begun
+        assert len(upstream.requests) == 2
+        causes = [caught.value]
+        while causes[-1].__cause__ is not None:
+            causes.append(causes[-1].__cause__)
+        assert isinstance(causes[-1], sg.InvalidRequest)
+        assert "own actor" in str(causes[-1])

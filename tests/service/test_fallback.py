@@ -302,3 +302,29 @@ async def test_a_loop_through_a_service_that_came_later_is_found() -> None:
         await runtime.add_service(sg.ServiceConfig("b", BASE, fallbacks=(sg.AlternativeFallback("a"),)))
         with pytest.raises(sg.ConfigError, match="break the loop"):
             await runtime.reconfigure("a", sg.ServiceConfig("a", BASE, fallbacks=(sg.AlternativeFallback("b"),)))
+
+
+async def test_what_is_wrong_with_another_service_since_it_came_does_not_matter() -> None:
+    fallbacks = (sg.AlternativeFallback("backup"),)
+    async with running(503, others=(backup(),), fallbacks=fallbacks) as (service, upstream):
+        await upstream.runtime.remove_service("backup")
+        await upstream.runtime.add_service(sg.ServiceConfig("new", BASE))
+        with pytest.raises(sg.HTTPStatusError) as caught:
+            await service.get("/")
+        assert "there is no service 'backup'" in caught.value.__notes__[0]
+
+
+async def test_a_default_that_cannot_be_copied_is_none() -> None:
+    async with running(503, fallbacks=(sg.DefaultFallback(n for n in ()),)) as (service, _):
+        with pytest.raises(sg.HTTPStatusError) as caught:
+            await service.get("/")
+    assert "cannot be given" in caught.value.__notes__[0]
+
+
+async def test_a_cache_that_is_configured_anew_begins_empty_and_one_that_is_not_goes_on() -> None:
+    async with running(GOOD, 503, fallbacks=(CACHE,)) as (service, upstream):
+        await service.get("/a")
+        for fallbacks, kept in [((CACHE, DEFAULT), "cache"), ((sg.CacheFallback(max_entries=5), DEFAULT), "default")]:
+            config = sg.ServiceConfig("svc", BASE, fallbacks=fallbacks, retry=ONCE)
+            await upstream.runtime.reconfigure("svc", config)
+            assert (await service.get("/a")).source == kept
