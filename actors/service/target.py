@@ -69,7 +69,8 @@ class Target(msgspec.Struct, frozen=True):
             return None
         if not (parts.path + "/").startswith(self.prefix + "/"):
             return None
-        return parts.path[len(self.prefix) :] + (f"?{parts.query}" if parts.query else "")
+        path = quote(parts.path[len(self.prefix) :], safe=_PATH_SAFE)  # servers send what they like
+        return path + (f"?{quote(parts.query, safe=_PATH_SAFE + '?')}" if parts.query else "")
 
 
 def check_method(method: str) -> str:

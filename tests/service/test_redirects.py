@@ -29,6 +29,7 @@ async def test_not_followed_unless_asked() -> None:
         ("b", "http://svc.test/v1/b"),
         ("http://svc.test:80/v1/b", "http://svc.test/v1/b"),
         ("?page=2", "http://svc.test/v1/a?page=2"),
+        ("/v1/j\u00f6 x".encode("latin-1"), "http://svc.test/v1/j%C3%B6%20x"),
     ],
 )
 async def test_followed_on_the_same_origin(location, url) -> None:

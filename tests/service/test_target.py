@@ -109,6 +109,8 @@ def test_a_request_id_of_the_callers_own_must_look_like_one() -> None:
         ("b", "/b"),
         ("https://api.example.com:8443/v1/c", "/c"),
         ("/v1", ""),
+        ("/v1/j\u00f6 x?q=\u00e9 \x00", "/j%C3%B6%20x?q=%C3%A9%20%00"),
+        ("/v1/a%20b", "/a%20b"),
         ("https://api.example.com/v1/c", None),
         ("http://api.example.com:8443/v1/c", None),
         ("https://evil.example:8443/v1/c", None),
