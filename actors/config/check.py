@@ -75,8 +75,12 @@ def _url_problem(value: object) -> str | None:
         return "is not a URL: its host or port cannot be read"
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         return "must start with http:// or https:// and have a host, as https://api.example.com/v1"
+    try:
+        parts.hostname.encode("idna")  # what DNS asks of a name: no empty labels, none over 63 bytes
+    except UnicodeError:
+        return "has a host that no name server can know"
     if parts.username is not None or parts.password is not None:
-        return "has credentials in it: use auth = { type = \"basic\", ... } instead"
+        return 'has credentials in it: use auth = { type = "basic", ... } instead'
     if parts.query or parts.fragment or value.endswith(("?", "#")):
         return "must have no query and no fragment: pass params with the calls"
     if {".", ".."} & set(parts.path.split("/")):

@@ -46,7 +46,10 @@ class Target(msgspec.Struct, frozen=True):
         """From a base URL that the configuration has checked."""
         parts = urlsplit(url)
         port = parts.port if parts.port is not None else _DEFAULT_PORTS[parts.scheme]
-        return cls(parts.scheme, parts.hostname or "", port, parts.path.rstrip("/"))
+        host = parts.hostname or ""
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
+        return cls(parts.scheme, host, port, parts.path.rstrip("/"))
 
     @property
     def authority(self) -> str:

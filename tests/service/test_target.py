@@ -127,6 +127,10 @@ def test_redirects_stay_on_the_origin_and_below_the_prefix(location: str, target
     assert BASE.relative(location, "/a") == target
 
 
+def test_a_name_of_other_letters_is_as_dns_and_headers_want_it() -> None:
+    assert Target.parse("http://b\u00fccher.test/x").url("/a") == "http://xn--bcher-kva.test/x/a"
+
+
 def test_default_ports_and_ipv6_hosts() -> None:
     assert Target.parse("http://x").url("/a") == "http://x/a"
     assert Target.parse("https://x:443/").url("/a") == "https://x/a"
