@@ -37,10 +37,18 @@ class Balancer(Protocol):
     """What the service actor needs of a balancer."""
 
     def __init__(self, rng: random.Random) -> None: ...
-    def update(self, endpoints: Sequence[Endpoint]) -> None: ...
-    def pick(self, avoid: frozenset[str] = frozenset()) -> Endpoint | None: ...
-    def begin(self, endpoint: Endpoint) -> None: ...
-    def end(self, endpoint: Endpoint) -> None: ...
+
+    def update(self, endpoints: Sequence[Endpoint]) -> None:
+        """These are the instances now."""
+
+    def pick(self, avoid: frozenset[str] = frozenset()) -> Endpoint | None:
+        """An endpoint that can be used and is none of ``avoid`` (ids), or None."""
+
+    def begin(self, endpoint: Endpoint) -> None:
+        """A call on ``endpoint`` starts."""
+
+    def end(self, endpoint: Endpoint) -> None:
+        """A call on ``endpoint`` has ended."""
 
 
 class _Base:
@@ -71,6 +79,7 @@ class RoundRobin(_Base):
     """One after the other, from a random start: many clients that start together must not all begin with the first."""
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
+        """These are the instances now; the round begins anew."""
         super().update(endpoints)
         self._next = self._rng.randrange(len(self._endpoints)) if self._endpoints else 0
 
@@ -88,6 +97,7 @@ class WeightedRandom(_Base):
     """By chance, in proportion to the weights. O(log n)."""
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
+        """These are the instances now, with their weights added up."""
         super().update(endpoints)
         self._sums = list(itertools.accumulate(endpoint.weight for endpoint in self._endpoints))
 

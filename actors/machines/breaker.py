@@ -38,7 +38,7 @@ class BreakerState(enum.StrEnum):
 
 
 class Permit:
-    """Leave to make one call. Settle it with exactly one of `success`, `failure`, `cancel`; later ones change nothing."""
+    """Leave to make one call. Settle it with one of `success`, `failure` and `cancel`; the first one counts."""
 
     __slots__ = ("_breaker", "_generation")
 

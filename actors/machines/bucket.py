@@ -1,19 +1,26 @@
-"""The token bucket, as the generic cell rate algorithm: one number instead of tokens.
+"""The token bucket, counted from the other side: not what is there, but what is in use and flows back.
 
-``_tat`` is the theoretical arrival time: the moment at which the bucket would be full again. A grant of n moves it by
-``n / rate``; it is allowed while it stays within ``burst / rate`` of now. So no window of length t ever holds more than
-``burst + rate * t`` grants. (ITU-T I.371; RESILIENCE.md, "Limiters".)
+``_used`` tokens are out at the time ``_at``; ``rate`` of them come back each second; a grant is allowed while no more
+than ``burst`` are out. So no window of length t ever holds more than ``burst + rate * t`` grants. (The leaky bucket as
+a meter, ITU-T I.371, which is the generic cell rate algorithm; RESILIENCE.md, "Limiters". The usual form of that, one
+theoretical arrival time, was rejected: a clock of a million seconds plus a hundredth of one is rounded, and a bucket
+of one token whose arrival time is rounded up is never full again.)
 """
 
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
+
+Snapshot: TypeAlias = tuple[float, float]
+
+_ROUNDING = 1 + 1e-9  # what has flowed back is off by some ulps; a token more or less in a thousand million
 
 
 class TokenBucket:
-    """``rate`` tokens a second, ``burst`` at most at once. Starts full."""
+    """``rate`` tokens a second, ``burst`` at most at once. Starts full. A clock that goes backwards stands still here."""
 
-    __slots__ = ("_interval", "_tat", "_tolerance", "burst", "rate")
+    __slots__ = ("_at", "_limit", "_used", "burst", "rate")
 
     def __init__(self, rate: float, burst: float) -> None:
         if not (rate > 0 and math.isfinite(rate)):
@@ -22,16 +29,24 @@ class TokenBucket:
             raise ValueError(f"burst must be a finite number of at least 1, not {burst!r}")
         self.rate = rate
         self.burst = burst
-        self._interval = 1.0 / rate
-        self._tolerance = burst / rate
-        self._tat = -math.inf
+        self._limit = burst * _ROUNDING
+        self._used = 0.0
+        self._at = -math.inf
 
     def try_acquire(self, now: float, n: float = 1) -> bool:
         """Take ``n`` tokens if they are there."""
-        tat = (self._tat if self._tat > now else now) + n * self._interval
-        if tat - now > self._tolerance * _ROUNDING:
+        at = self._at
+        used = self._used
+        if now > at:  # `_used_at` in place: this is on the road of every call
+            used -= (now - at) * self.rate
+            if used < 0.0:
+                used = 0.0
+            at = now
+        used += n
+        if used > self._limit:
             return False
-        self._tat = tat
+        self._used = used
+        self._at = at
         return True
 
     def reserve(self, now: float, n: float = 1) -> float:
@@ -40,27 +55,40 @@ class TokenBucket:
         Raises ValueError for more than the bucket can ever hold.
         """
         wait = self.wait(now, n)
-        self._tat = max(self._tat, now) + n * self._interval
+        self._used = self._used_at(now) + n
+        self._at = max(self._at, now)
         return wait
 
-    def wait(self, now: float, n: float = 1) -> float:
-        """Seconds until ``n`` tokens would be there, if nobody else took any."""
+    def wait(self, now: float, n: float = 1, *, behind: float = 0) -> float:
+        """Seconds until ``n`` tokens would be there, if nobody took any but those who are promised ``behind`` already.
+
+        Raises ValueError for more than the bucket can ever hold.
+        """
         if n > self.burst:
             raise ValueError(f"{n} tokens can never be had at once from a bucket of {self.burst}")
-        over = max(self._tat, now) + n * self._interval - now - self._tolerance
-        return over if over > self._tolerance * (_ROUNDING - 1) else 0.0
+        used = self._used_at(now) + n + behind
+        return (used - self.burst) / self.rate if used > self._limit else 0.0
 
-    def refund(self, now: float, n: float = 1) -> None:
-        """Give back tokens that were taken and not used."""
-        self._tat = max(self._tat - n * self._interval, -math.inf)
+    def refund(self, now: float, n: float = 1, *, taken: Snapshot | None = None) -> None:
+        """Give back tokens that were taken and not used.
 
-    def snapshot(self) -> float:
+        Args:
+            taken: the `snapshot` from just after the taking, unless that was in this very instant. The bucket may have
+                filled up since: what would have flowed over, had they never been taken, cannot come back, or the calls
+                after them would be more than the burst allows.
+        """
+        if taken is not None:
+            used, at = taken
+            n = min(n, max(0.0, used - max(0.0, now - at) * self.rate))
+        self._used = max(0.0, self._used - n)
+
+    def snapshot(self) -> Snapshot:
         """What the next incarnation should know: a restart must not refill the bucket."""
-        return self._tat
+        return self._used, self._at
 
-    def restore(self, snapshot: float) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot."""
-        self._tat = snapshot
+        self._used, self._at = snapshot
 
-
-_ROUNDING = 1 + 1e-9  # sums of 1/rate are off by some ulps; a token more or less in a thousand million
+    def _used_at(self, now: float) -> float:
+        return max(0.0, self._used - (now - self._at) * self.rate) if now > self._at else self._used

@@ -72,7 +72,9 @@ class LatencyHistogram:
         if other._counts is None:
             return
         mine = self._counts
-        self._counts = list(other._counts) if mine is None else [a + b for a, b in zip(mine, other._counts, strict=True)]
+        self._counts = (
+            list(other._counts) if mine is None else [a + b for a, b in zip(mine, other._counts, strict=True)]
+        )
         self.count += other.count
         self.sum += other.sum
         self.min = min(self.min, other.min)

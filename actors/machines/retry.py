@@ -85,6 +85,6 @@ def _http_date(text: str) -> float | None:
         parts = parsedate_tz(text)
         if parts is None:
             return None
-        return float(calendar.timegm(parts[:6] + (0, 1, 0))) - (parts[9] or 0)
+        return float(calendar.timegm((*parts[:6], 0, 1, 0))) - (parts[9] or 0)
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
