@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .cell import Cell
     from .events import Event
     from .life import Life
+    from .mailbox import WhenFull
     from .ref import Ref
 
 
@@ -55,10 +56,20 @@ class Context:
         envelope = in_hand.get()
         return math.inf if envelope is None else envelope.deadline
 
-    def resize(self, concurrency: int) -> None:
-        """Change how many messages this life may have in hand at once. Workers above it are not sent away."""
-        self._cell.limit = concurrency
-        self._cell.make_use_of_room()
+    def resize(
+        self, concurrency: int, *, capacity: int | None = None, when_full: WhenFull | None = None
+    ) -> None:
+        """Change how many messages this life may have in hand at once, and what its mailbox holds and does when full.
+
+        What is in hand and queued stays so; the new bounds hold for what comes. None leaves as it is.
+        """
+        cell = self._cell
+        cell.limit = concurrency
+        if capacity is not None:
+            cell.mailbox.capacity = capacity
+        if when_full is not None:
+            cell.mailbox.when_full = when_full
+        cell.make_use_of_room()
         self._life.hire_enough()
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:

@@ -204,10 +204,17 @@ class Life:
                         in_hand.set(None)  # do not hold on to the last message while idle
                         envelope = await mailbox.receive()
                         batch = 0
-                    if self._over:  # it ended between the handing over and now
-                        cell.put_back(envelope)
+                    if self._over or self.workers > cell.limit:  # this has changed since the message was sent to us
+                        self._leave(envelope)
                         return
                     usable = await self._serve(envelope, scope)
+
+    def _leave(self, envelope: Ask | Tell) -> None:
+        """A worker goes without having begun: its message is for the next life, or for those who stay."""
+        self._cell.put_back(envelope)
+        if not self._over:
+            self.workers -= 1
+            self._cell.mailbox.begin()
 
     async def _serve(self, envelope: Ask | Tell, scope: trio.CancelScope) -> bool:
         """One message: handle it and settle its ask. False: the scope has been cancelled and is of no more use."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
-from switchgear.runtime import Actor
+from switchgear.runtime import Actor, WhenFull
 
 from ..errors import ServiceError
 from .credentials import Authenticator
@@ -74,7 +74,10 @@ class ServiceActor(Actor):
         config = self._state.config.value
         if self._road is not None:
             self._road = self._build(config)
-        self._ctx.resize(config.bulkhead.max_concurrent)
+        bulkhead = config.bulkhead
+        self._ctx.resize(
+            bulkhead.max_concurrent, capacity=bulkhead.max_queue, when_full=WhenFull(bulkhead.when_full)
+        )
 
     async def _metered(self, road: Road, request: Request) -> ServiceResponse[Any]:
         started = trio.current_time()

@@ -71,6 +71,7 @@ class Road:
         self._auth = auth
         self._door = door
         self._headers = headers  # of every request
+        self._names = frozenset(name.lower() for name, _ in headers)
         self._rng = rng
 
     async def call(self, request: Request, deadline: float) -> ServiceResponse[Any]:
@@ -197,7 +198,7 @@ class Road:
         if wire.method in ("GET", "HEAD") or (reply.status != 303 and (wire.method != "POST" or reply.status >= 307)):
             return msgspec.structs.replace(wire, target=onward)
         headers = tuple(pair for pair in wire.headers if pair[0].lower() != "content-type")
-        return Wire("GET", onward, headers, b"")
+        return Wire("GET", onward, headers, constant=wire.constant, replayable=True)
 
     def _refusal(self, reply: Reply, permit: Permit, token: Token[Credentials]) -> ServiceError:
         """What an error status means: to the breaker, to the token cache, and to the caller."""
@@ -220,16 +221,26 @@ class Road:
         )
 
     def _wire(self, request: Request, credentials: Credentials) -> Wire:
-        headers = [*self._headers]
-        if request.headers:
-            _put(headers, request.headers)
-        headers.append(("X-Request-ID", request.request_id))
-        headers.append(("X-Retry-Attempt", str(request.progress.attempts - 1)))
+        headers = [*request.headers]
+        keyed = request.idempotency_key is not None
         if request.idempotency_key is not None:
             _put(headers, (("Idempotency-Key", request.idempotency_key),))
         if credentials.headers:
             _put(headers, credentials.headers)  # last, after the path has been found to stay with the service
-        return Wire(request.method, request.target, tuple(headers), request.body)
+        constant = self._headers
+        if headers and not self._names.isdisjoint([name.lower() for name, _ in headers]):
+            theirs = {name.lower() for name, _ in headers}  # what is given for this request counts for more
+            constant = tuple(pair for pair in constant if pair[0].lower() not in theirs)
+        headers.append(("X-Request-ID", request.request_id))
+        headers.append(("X-Retry-Attempt", str(request.progress.attempts - 1)))
+        return Wire(
+            request.method,
+            request.target,
+            tuple(headers),
+            request.body,
+            constant=constant,
+            replayable=keyed or request.method in retry.IDEMPOTENT,
+        )
 
     def _retry_delay(self, failure: ServiceError, request: Request, deadline: float) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""

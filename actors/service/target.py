@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 import msgspec
 
+from ..config.service import OUR_HEADERS
 from ..errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _PATH_SAFE = "/%:@!$&'()*+,;=~-._"  # what quote() leaves alone in a path; the c
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REFUSED = {"CONNECT": "opens a tunnel", "TRACE": "sends our credentials back"}
 _LONGEST = 60_000  # characters: what httpx can take, less the host; any server refuses earlier
-_OURS = {"host", "content-length", "transfer-encoding", "connection", "x-request-id", "x-retry-attempt"}
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -151,7 +151,7 @@ def check_headers(headers: Headers | None) -> tuple[tuple[str, str], ...]:
             raise InvalidRequest(f"{name!r:.80} is not a header name: letters, digits and '-'")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise InvalidRequest(f"the value of header {name!r} must be text without line breaks or controls")
-        if name.lower() in _OURS:
+        if name.lower() in OUR_HEADERS:
             if name.lower() == "x-request-id":
                 continue  # taken by `request_id_of`
             raise InvalidRequest(f"header {name!r} is set by Switchgear and cannot be passed")

@@ -98,7 +98,6 @@ async def test_more_room_is_used_as_soon_as_it_is_configured(autojump_clock) -> 
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.xfail(reason="the kernel sends no worker away: Context.resize only stops the hiring")
 async def test_less_room_holds_from_the_next_call_on(autojump_clock) -> None:
     async with running(after(1), bulkhead=bulkhead(3, 10)) as (service, upstream):
         async with in_background(service, "/1", "/2", "/3"):
@@ -111,7 +110,6 @@ async def test_less_room_holds_from_the_next_call_on(autojump_clock) -> None:
         assert upstream.most == 1
 
 
-@pytest.mark.xfail(reason="the kernel has no way to change a mailbox's capacity and what it does when full")
 async def test_the_queue_and_what_it_does_when_full_change_too(autojump_clock) -> None:
     async with running(after(1), bulkhead=bulkhead(1, 10)) as (service, upstream):
         await upstream.runtime.reconfigure(

@@ -176,7 +176,6 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced() -> None:
         assert peer.accepted == 3
 
 
-@pytest.mark.xfail(strict=False, reason="httpcore keeps them for the next request; our own connections do not")
 async def test_bytes_after_an_answer_are_nobodys_answer() -> None:
     """Response smuggling: what a peer sends unasked must not answer the next request."""
     twice = OK + b"Content-Length: 1\r\n\r\n1" + OK + b"Content-Length: 1\r\n\r\n2"
