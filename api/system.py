@@ -22,7 +22,7 @@ from switchgear.actors.metrics import Metrics
 from switchgear.actors.registry import Health, Registry
 from switchgear.actors.service.actor import ServiceActor
 from switchgear.actors.service.state import ServiceState
-from switchgear.actors.transport import HttpxDoor, shared_tls
+from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, shared_tls
 from switchgear.runtime import ActorError, Intensity, WhenFull, open_system
 
 from .service import Service
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from switchgear.runtime import ActorInfo, Event, Ref, System
 
 _SERVICES = "/services"
+_IDLE = 30.0  # seconds that a connection may be idle: less than most servers allow (nginx 75, node 5, others between)
+_IDLE_EACH, _IDLE_IN_ALL = 100, 1000  # idle connections kept, for each instance and for a service
 _VERSION = version("switchgear")  # once: looking it up reads files
 
 
@@ -191,10 +193,7 @@ class _Doors:
         if self._transport is not None:
             given = self._transport
             return HttpxDoor(lambda: given, owned=False)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)  # the bulkhead is the limit
-        return HttpxDoor(
-            lambda: httpx.AsyncHTTPTransport(verify=self._tls(), limits=limits, trust_env=False), owned=True
-        )
+        return DirectDoor(Pool(expiry=_IDLE, per_instance=_IDLE_EACH, total=_IDLE_IN_ALL), self._tls)
 
 
 @asynccontextmanager

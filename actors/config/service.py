@@ -13,6 +13,12 @@ from .fallback import Fallback
 from .policy import BreakerConfig, BulkheadConfig, HealthCheckConfig, RateLimit, RetryPolicy, TimeoutConfig
 
 
+OUR_HEADERS = frozenset({
+    *("host", "content-length", "transfer-encoding", "connection", "x-request-id", "x-retry-attempt"),
+})
+"""What frames a request and names it is ours to write; a second one would make two requests of one."""
+
+
 class InstanceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One instance of a service."""
 
@@ -64,6 +70,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ConfigError("base_url: give either base_url or instances, not both")
         for header_name, value in self.headers.items():
             header("headers", header_name, value)
+            if header_name.lower() in OUR_HEADERS:
+                raise ConfigError(f"headers.{header_name}: is set by Switchgear for each request: leave it out")
         at_least("max_response_bytes", self.max_response_bytes, 1)
         ids = [instance.id or instance.endpoint for instance in self.instances]
         twice = next((one for one in ids if ids.count(one) > 1), None)

@@ -1,4 +1,4 @@
-"""Active health checks: one HTTP request to each instance, all at once, each with its own deadline."""
+"""One health check: an HTTP request to one instance, with a deadline; and what those of all instances add up to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_BYTES = 65_536  # of a health answer; more than that is not healthy
 async def probe(door: Door, instance: ServiceInstance, check: HealthCheckConfig) -> HealthCheckResult:
     """Ask one instance how it is. Never raises for what the instance does."""
     begun = trio.current_time()
-    wire = Wire("GET", check.path, (("User-Agent", "switchgear health check"), ("Accept", "*/*")), b"")
+    wire = Wire("GET", check.path, (("User-Agent", "switchgear health check"), ("Accept", "*/*")), replayable=True)
     healthy, detail = False, f"no answer within {check.timeout:g} s"
     with trio.CancelScope(deadline=begun + check.timeout):
         try:
@@ -47,16 +47,17 @@ async def probe(door: Door, instance: ServiceInstance, check: HealthCheckConfig)
     )
 
 
-async def probe_all(
-    door: Door, instances: Sequence[ServiceInstance], check: HealthCheckConfig
-) -> list[HealthCheckResult]:
-    """Check all of them concurrently; the results are in the order of the instances."""
-    results: dict[str, HealthCheckResult] = {}
-
-    async def one(instance: ServiceInstance) -> None:
-        results[instance.id] = await probe(door, instance, check)
-
-    async with trio.open_nursery() as nursery:
-        for instance in instances:
-            nursery.start_soon(one, instance)
-    return [results[instance.id] for instance in instances]
+def summary(service: str, results: Sequence[HealthCheckResult]) -> HealthCheckResult:
+    """The results of all instances as one: healthy if any of them is, unknown if there are none."""
+    now = trio.current_time()
+    if not results:
+        return HealthCheckResult(service, HealthStatus.UNKNOWN, detail="nothing to check", at=now)
+    healthy = sum(one.status is HealthStatus.HEALTHY for one in results)
+    return HealthCheckResult(
+        service,
+        HealthStatus.HEALTHY if healthy else HealthStatus.UNHEALTHY,
+        latency=max(one.latency for one in results),
+        detail=f"{healthy} of {len(results)} instances are healthy",
+        at=now,
+        instances=tuple(results),
+    )

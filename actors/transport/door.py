@@ -17,7 +17,12 @@ class Wire(msgspec.Struct, frozen=True):
     target: str
     """Path and query, below the instance's prefix."""
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    """Of this request."""
+    body: bytes = b""
+    constant: tuple[tuple[str, str], ...] = ()
+    """Headers that are the same for all requests of the service."""
+    replayable: bool = False
+    """It may be sent again if nobody knows whether it was processed."""
 
 
 class Reply(msgspec.Struct, frozen=True):

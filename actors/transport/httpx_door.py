@@ -15,7 +15,7 @@ import trio
 
 from ..errors import ResponseTooLarge, TransportError
 from .door import Reply
-from .inflate import Inflater
+from .inflate import Inflater, inflater_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -76,7 +76,7 @@ class HttpxDoor:
             raw = response.headers.raw
             headers = tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in raw)
             # A response made in memory, by a transport for tests, has been decoded by httpx already.
-            inflater = None if response.is_stream_consumed else _inflater(headers, max_bytes)
+            inflater = None if response.is_stream_consumed else inflater_for(headers, max_bytes)
             body = await _body(chunks, inflater, max_bytes)
             whole = True
         finally:
@@ -98,7 +98,7 @@ def _request(to: Target, wire: Wire, connect: float) -> httpx.Request:
     request = httpx.Request(
         wire.method,
         to.url(wire.target),
-        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in wire.headers],
+        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in wire.constant + wire.headers],
         content=wire.body or None,
         # One deadline for the whole exchange comes from the caller's scope; only connecting has one of its own.
         extensions={"timeout": {"connect": connect, "read": None, "write": None, "pool": None}},
@@ -124,11 +124,6 @@ class _Body(httpx.AsyncByteStream):
             raise StopAsyncIteration
         self._sent = True
         return self._body
-
-
-def _inflater(headers: tuple[tuple[str, str], ...], max_bytes: int) -> Inflater | None:
-    encodings = [value for name, value in headers if name == "content-encoding" and value.lower() != "identity"]
-    return Inflater(", ".join(encodings), max_bytes) if encodings else None
 
 
 async def _body(chunks: AsyncIterator[bytes], inflater: Inflater | None, max_bytes: int) -> bytes:

@@ -7,8 +7,12 @@ could look at its size (and a brotli to gigabytes).
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 from ..errors import ResponseTooLarge, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # wbits, as in zlib.decompressobj
 
@@ -65,6 +69,12 @@ class Inflater:
             parts.append(part)
             data = inflate.unused_data
         return b"".join(parts)
+
+
+def inflater_for(headers: Iterable[tuple[str, str]], max_bytes: int) -> Inflater | None:
+    """What undoes the encoding that these headers (names in lower case) announce; None if there is none."""
+    encodings = [value for name, value in headers if name == "content-encoding" and value.lower() != "identity"]
+    return Inflater(", ".join(encodings), max_bytes) if encodings else None
 
 
 def _kind(head: bytes) -> int:

@@ -1,0 +1,105 @@
+"""One connection, and one exchange at a time on it.
+
+An exchange that does not end whole (cancelled, timed out, failed, half-read) leaves the connection closed: nothing of it
+can ever be mistaken for the answer to somebody else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import ResponseTooLarge, TransportError
+from .parser import new_parser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
+    from .link import Link
+
+
+class Connection:
+    """A link and its parser. `usable` tells whether it can carry another exchange."""
+
+    __slots__ = ("idle_since", "link", "parser", "usable", "used")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.parser = new_parser()
+        self.usable = True
+        self.used = False  # has carried an exchange before: if it fails now, the peer may just have closed it
+        self.idle_since = 0.0
+
+    def close(self) -> None:
+        """Close at once."""
+        self.usable = False
+        self.link.close()
+
+    async def request(self, head: bytes, body: bytes | AsyncIterable[bytes], *, is_head: bool) -> None:
+        """Send a request, and read up to the end of the response's headers.
+
+        Raises TransportError; ``parser.started`` then tells whether any of an answer had come.
+        """
+        self.usable = False
+        self.parser.begin(head=is_head)
+        try:
+            if isinstance(body, bytes):
+                await self.link.send_all(head + body if body else head)
+            else:
+                await self._send_chunks(head, body)
+        except trio.BrokenResourceError:
+            if not isinstance(body, bytes) or not body:
+                raise TransportError("the connection broke while the request was sent") from None
+            # It may have answered before it closed: an early 413, say. The answer counts for more than the break.
+        while not self.parser.headed:
+            await self._read()
+
+    async def _send_chunks(self, head: bytes, body: AsyncIterable[bytes]) -> None:
+        await self.link.send_all(head)
+        async for chunk in body:
+            if chunk:  # an empty one would end the body
+                await self.link.send_all(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        await self.link.send_all(b"0\r\n\r\n")
+
+    async def body(self, max_bytes: int) -> bytes:
+        """The rest of the response, as it is on the wire. ResponseTooLarge past ``max_bytes``."""
+        parser, size = self.parser, 0
+        while not parser.complete:
+            size = self._checked(max_bytes)
+            await self._read()
+        size = self._checked(max_bytes)
+        chunks, parser.chunks = parser.chunks, []
+        self.finish()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _checked(self, max_bytes: int) -> int:
+        size = sum(map(len, self.parser.chunks))
+        if size > max_bytes:
+            raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
+        return size
+
+    async def chunk(self) -> bytes | None:
+        """The next piece of the body; None at its end, after which the connection may be usable again."""
+        parser = self.parser
+        while not parser.chunks:
+            if parser.complete:
+                self.finish()
+                return None
+            await self._read()
+        chunks, parser.chunks = parser.chunks, []
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def finish(self) -> None:
+        """The response is whole."""
+        self.usable, self.used = self.parser.reusable, True
+
+    async def _read(self) -> None:
+        try:
+            data = await self.link.receive_some()
+        except trio.BrokenResourceError:
+            raise TransportError("the connection broke before the answer was whole") from None
+        if data:
+            self.parser.feed(data)
+        else:
+            self.parser.end()

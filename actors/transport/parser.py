@@ -1,0 +1,106 @@
+"""From bytes to one response, whatever the cuts: the same events from either of two parsers.
+
+`httptools` (llhttp, in C) where it is installed, else `h11` (pure Python, five times slower): chosen here and nowhere
+else, and both pass the same tests. What both have in common is in `Parsed`: the limits, and the rules by which a
+response is refused that two readers could read differently (request smuggling begins with those).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import ResponseTooLarge, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_HEADERS = 100
+MAX_HEAD = 65_536  # bytes of names and values; also of one unfinished line
+
+
+class ResponseParser(Protocol):
+    """One response at a time: `begin`, then `feed` until `complete`."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    """As on the wire, in order."""
+    chunks: list[bytes]
+    """Pieces of the body that nobody has taken yet."""
+    started: bool
+    """A byte of the response has come."""
+    headed: bool
+    """Status and headers are there."""
+    complete: bool
+    reusable: bool
+    """Once it is complete: the connection may carry another exchange."""
+
+    def begin(self, *, head: bool) -> None:
+        """Expect a response; ``head``: to a HEAD request, so that no body comes."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Take some bytes. Raises TransportError for what is no HTTP, ResponseTooLarge for too much head."""
+        ...
+
+    def end(self) -> None:
+        """The peer has closed. Raises TransportError if the response is not whole."""
+        ...
+
+
+class Parsed:
+    """What a parser has found, and the rules for it."""
+
+    def __init__(self) -> None:
+        self.begin(head=False)
+
+    def begin(self, *, head: bool) -> None:
+        """Expect a response."""
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.chunks: list[bytes] = []
+        self.started = self.headed = self.complete = self.reusable = False
+        self._to_head = head
+        self._head_size = 0
+        self._until_close = False
+
+    def _count(self, size: int) -> None:
+        """So many bytes more of head."""
+        self._head_size += size
+        if self._head_size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
+            raise ResponseTooLarge(f"its head is larger than {MAX_HEAD} bytes or {MAX_HEADERS} headers")
+
+    def _framed(self) -> bool:
+        """Headers are done: check how the body ends. True if there is none."""
+        self.headed = True
+        lengths = {value for name, value in self.headers if name.lower() == b"content-length"}
+        codings = [value.strip().lower() for name, value in self.headers if name.lower() == b"transfer-encoding"]
+        if (lengths and codings) or len(lengths) > 1 or any(not value.strip().isdigit() for value in lengths):
+            raise TransportError("its headers contradict each other about where the body ends")
+        if codings and codings != [b"chunked"]:
+            raise TransportError("it uses a transfer encoding that is not known")
+        bodiless = self._to_head or self.status in (204, 304)
+        self._until_close = not (bodiless or lengths or codings)
+        return bodiless
+
+    def _truncated(self) -> TransportError:
+        where = "its body" if self.headed else "its head" if self.started else "any answer"
+        return TransportError(f"the peer closed before the end of {where}")
+
+
+def new_parser() -> ResponseParser:
+    """A parser for one connection."""
+    return _make()
+
+
+def _choose() -> Callable[[], ResponseParser]:
+    if importlib.util.find_spec("httptools") is not None:
+        from .parse_httptools import HttptoolsParser  # noqa: PLC0415 - only where it is installed
+
+        return HttptoolsParser
+    from .parse_h11 import H11Parser  # noqa: PLC0415
+
+    return H11Parser
+
+
+_make = _choose()
