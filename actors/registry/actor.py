@@ -1,8 +1,8 @@
 """The registry actor: the truth about which instances there are and how they are.
 
-State changes only in ``handle``, one message at a time. What has changed is published as an immutable `InstanceSet`
-through a watch, so reading it costs nobody a round trip, and nobody ever sees half a change. Health checks run as
-background tasks, one for each service, and report to the actor by message like anybody else.
+State changes synchronously, so several messages may be in hand and none meets another's half. What has changed is
+published as an immutable `InstanceSet` through a watch, so reading it costs nobody a round trip. Health checks run as
+background tasks, one for each service, or on demand; their requests are the only thing that anybody here waits for.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from switchgear.runtime.wall import wall_time
 from ..events import InstanceDeregistered, InstanceHealthChanged, InstanceRegistered
 from ..instance import HealthStatus, ServiceInstance
 from ..machines.health import HealthTracker
-from .probe import probe_all
-from .records import Configure, Deregister, Forget, Found, InstanceSet, Look, Observed, Register
+from .probe import probe, summary
+from .records import Check, Configure, Deregister, Forget, Found, HealthCheckResult, InstanceSet, Look, Register
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,15 +49,21 @@ class Entry:
             self.scope.cancel(reason=reason)
             self.scope = None
 
-    def publish(self) -> None:
+    def found(self) -> Found:
+        """All that anybody may know of it."""
+        return Found(self.watch, tuple(self.instances.values()))
+
+    def publish(self, *, gone: bool = False) -> None:
         """Make the present state known."""
         instances = tuple(self.instances.values())
         routable = tuple(one for one in instances if one.health is not HealthStatus.UNHEALTHY and one.weight > 0)
-        self.watch.set(InstanceSet(self.service, self.watch.value.version + 1, instances, routable))
+        self.watch.set(InstanceSet(self.service, self.watch.value.version + 1, instances, routable, gone))
 
 
 class RegistryActor(Actor):
     """Answers the messages of `records.py`."""
+
+    concurrency = 100  # health checks on demand; everything else is done at once
 
     def __init__(self, door: Callable[[ServiceConfig | None], Door], *, check_health: bool) -> None:
         self._open_door = door
@@ -84,11 +90,11 @@ class RegistryActor(Actor):
     async def handle(self, message: Any) -> Any:
         """One message."""
         match message:
-            case Observed(service, id, healthy, detail):
-                return self._observed(service, id, healthy, detail)
             case Look(service):
                 entry = self._entries.get(service)
-                return None if entry is None else Found(entry.watch, entry.check)
+                return None if entry is None else entry.found()
+            case Check(service):
+                return await self._check(service)
             case Register(instance):
                 return self._register(instance)
             case Deregister(service, id):
@@ -105,73 +111,66 @@ class RegistryActor(Actor):
         entry = self._entries.setdefault(config.name, Entry(config.name))
         wanted = {one.id: one for one in _static(config)}
         for gone in entry.configured - wanted.keys():
-            entry.instances.pop(gone, None)
-            entry.trackers.pop(gone, None)
+            self._remove(entry, gone)
         entry.configured = frozenset(wanted)
         for instance in wanted.values():
             self._put(entry, instance)
         if entry.check != config.health_check:
-            entry.check = config.health_check
-            entry.trackers.clear()  # the thresholds are others
-            entry.end_checks("the health check has been configured anew")
-            self._watch_health(entry)
+            self._check_anew(entry, config.health_check)
         entry.publish()
-        return Found(entry.watch, entry.check)
+        return entry.found()
+
+    def _check_anew(self, entry: Entry, check: HealthCheckConfig | None) -> None:
+        entry.check = check
+        entry.trackers.clear()  # the thresholds are others
+        entry.end_checks("the health check has been configured anew")
+        if check is None:  # nobody is left to find out that an instance is well again
+            for instance in entry.instances.values():
+                self._set_health(entry, instance, HealthStatus.UNKNOWN, "it is not checked any more")
+        self._watch_health(entry)
 
     def _forget(self, service: str) -> bool:
         entry = self._entries.pop(service, None)
         if entry is None:
             return False
         entry.end_checks("the service is gone")
-        entry.instances.clear()
-        entry.publish()
+        for instance in list(entry.instances):
+            self._remove(entry, instance)
+        entry.publish(gone=True)
         return True
 
-    def _register(self, instance: ServiceInstance) -> ServiceInstance:
-        entry = self._entries.setdefault(instance.name, Entry(instance.name))
-        put = self._put(entry, instance)
-        entry.publish()
-        return put
+    def _register(self, instance: ServiceInstance) -> ServiceInstance | None:
+        entry = self._entries.get(instance.name)
+        if entry is None:
+            return None
+        if self._put(entry, instance):
+            entry.publish()
+        return entry.instances[instance.id]
 
-    def _put(self, entry: Entry, instance: ServiceInstance) -> ServiceInstance:
+    def _put(self, entry: Entry, instance: ServiceInstance) -> bool:
+        """True if that has changed anything but when it was last seen: who registers as a heartbeat wakes nobody."""
         known = entry.instances.get(instance.id)
         now = wall_time()
-        if known is None:
-            put = msgspec.structs.replace(instance, registered_at=now, last_seen=now)
-            self._emit(InstanceRegistered, instance)
-        else:
-            put = msgspec.structs.replace(
-                instance, health=known.health, registered_at=known.registered_at, last_seen=now
-            )
+        health, since = (HealthStatus.UNKNOWN, now) if known is None else (known.health, known.registered_at)
+        put = msgspec.structs.replace(instance, health=health, registered_at=since, last_seen=now)
         entry.instances[instance.id] = put
-        return put
+        if known is None:
+            self._emit(InstanceRegistered, instance)
+        return known is None or msgspec.structs.replace(put, last_seen=known.last_seen) != known
 
     def _deregister(self, service: str, id: str) -> bool:
         entry = self._entries.get(service)
-        instance = None if entry is None else entry.instances.pop(id, None)
-        if entry is None or instance is None:
+        if entry is None or not self._remove(entry, id):
             return False
-        entry.trackers.pop(id, None)
-        self._emit(InstanceDeregistered, instance)
         entry.publish()
         return True
 
-    def _observed(self, service: str, id: str, healthy: bool, detail: str) -> None:
-        entry = self._entries.get(service)
-        instance = None if entry is None else entry.instances.get(id)
-        if entry is None or instance is None:
-            return  # it went while it was being checked
-        check = entry.check
-        tracker = entry.trackers.get(id)
-        if tracker is None:
-            rise, fall = (1, 1) if check is None else (check.healthy_threshold, check.unhealthy_threshold)
-            tracker = entry.trackers[id] = HealthTracker(rise, fall)
-        if not tracker.observe(healthy, trio.current_time()):
-            return
-        seen = wall_time() if healthy else instance.last_seen
-        entry.instances[id] = msgspec.structs.replace(instance, health=tracker.status, last_seen=seen)
-        self._emit(InstanceHealthChanged, instance, health=tracker.status.value, detail=detail)
-        entry.publish()
+    def _remove(self, entry: Entry, id: str) -> bool:
+        entry.trackers.pop(id, None)
+        instance = entry.instances.pop(id, None)
+        if instance is not None:
+            self._emit(InstanceDeregistered, instance)
+        return instance is not None
 
     def _emit(self, kind: Any, instance: ServiceInstance, **fields: str) -> None:
         self._ctx.emit(kind(path=self._ctx.path, service=instance.name, instance=instance.id, **fields))
@@ -189,14 +188,58 @@ class RegistryActor(Actor):
         with scope:
             await trio.sleep(check.interval * check.jitter * rng.random())
             while True:
-                instances = entry.watch.value.instances
-                for result in await probe_all(self._door, instances, check):
-                    if result.instance is not None:
-                        healthy = result.status is HealthStatus.HEALTHY
-                        # Straight to the state and not by message: this task is the actor's own, and no handler can
-                        # be half-way through a change, for none of them awaits.
-                        self._observed(entry.service, result.instance, healthy, result.detail)
-                await trio.sleep(check.interval * (1.0 + check.jitter * (2.0 * rng.random() - 1.0)))
+                # From one beginning to the next: an instance that does not answer must not make all checks rarer.
+                due = trio.current_time() + check.interval * (1.0 + check.jitter * (2.0 * rng.random() - 1.0))
+                await self._probe_all(entry, check)
+                await trio.sleep_until(due)
+
+    async def _check(self, service: str) -> HealthCheckResult | None:
+        entry = self._entries.get(service)
+        if entry is None:
+            return None
+        return summary(service, [] if entry.check is None else await self._probe_all(entry, entry.check))
+
+    async def _probe_all(self, entry: Entry, check: HealthCheckConfig) -> list[HealthCheckResult]:
+        """Check all instances concurrently; each outcome counts at once, whoever else lets us wait."""
+        results: dict[str, HealthCheckResult] = {}
+
+        async def one(instance: ServiceInstance) -> None:
+            result = results[instance.id] = await probe(self._door, instance, check)
+            known = entry.instances.get(instance.id)
+            # It may have gone, or moved, or be checked in another way by now: then this says nothing of it.
+            if entry.check is check and known is not None and _same(known, instance):
+                self._observed(entry, known, check, result)
+
+        instances = list(entry.instances.values())
+        async with trio.open_nursery() as nursery:
+            for instance in instances:
+                nursery.start_soon(one, instance)
+        return [results[instance.id] for instance in instances]
+
+    def _observed(
+        self, entry: Entry, known: ServiceInstance, check: HealthCheckConfig, result: HealthCheckResult
+    ) -> None:
+        tracker = entry.trackers.get(known.id)
+        if tracker is None:
+            tracker = HealthTracker(check.healthy_threshold, check.unhealthy_threshold)
+            entry.trackers[known.id] = tracker
+        healthy = result.status is HealthStatus.HEALTHY
+        tracker.observe(healthy, trio.current_time())
+        if healthy:
+            known = entry.instances[known.id] = msgspec.structs.replace(known, last_seen=wall_time())
+        if self._set_health(entry, known, tracker.status, result.detail):
+            entry.publish()
+
+    def _set_health(self, entry: Entry, known: ServiceInstance, health: HealthStatus, detail: str) -> bool:
+        if health is known.health:
+            return False
+        entry.instances[known.id] = msgspec.structs.replace(known, health=health)
+        self._emit(InstanceHealthChanged, known, health=health.value, detail=detail)
+        return True
+
+
+def _same(known: ServiceInstance, probed: ServiceInstance) -> bool:
+    return (known.endpoint, known.registered_at) == (probed.endpoint, probed.registered_at)
 
 
 def _static(config: ServiceConfig) -> list[ServiceInstance]:

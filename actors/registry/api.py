@@ -4,37 +4,39 @@ from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypeVar, final
 
+import msgspec
 import trio
 
-from switchgear.runtime import Watch
-
 from ..ask import ask
+from ..config.check import finite
 from ..config.check import url as check_url
-from ..errors import InvalidRequest, UnknownService
-from ..instance import HealthStatus, ServiceInstance
+from ..errors import InvalidRequest, ServiceError, UnknownService
+from ..follow import next_version
+from ..instance import ServiceInstance
 from .actor import RegistryActor
-from .probe import probe_all
-from .records import Configure, Deregister, Forget, Found, HealthCheckResult, InstanceSet, Look, Observed, Register
+from .records import Check, Configure, Deregister, Forget, Found, HealthCheckResult, InstanceSet, Look, Register
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from switchgear.runtime import Ref, System
+    from switchgear.runtime import Ref, System, Watch
 
     from ..config import RegistryConfig, ServiceConfig
     from ..transport import Door
+
+T = TypeVar("T")
 
 
 @final
 class Registry:
     """Instances of services: register, deregister, discover, watch, and check them. Got from ``runtime.registry``."""
 
-    def __init__(self, ref: Ref, door: Door) -> None:
+    def __init__(self, ref: Ref, ended: trio.Event) -> None:
         self._ref = ref
-        self._door = door
-        self._services: dict[str, ServiceConfig] = {}
+        self._ended = ended
+        self._services: dict[str, None] = {}  # in the order in which they came
 
     @classmethod
     async def start(
@@ -42,13 +44,12 @@ class Registry:
     ) -> Registry:
         """Start the registry actor in a tree."""
         actor = partial(RegistryActor, door, check_health=config.check_health)
-        return cls(await system.start(actor, "registry", grace=grace), door(None))
+        return cls(await system.start(actor, "registry", grace=grace), system.ended)
 
     async def configure(self, config: ServiceConfig) -> Watch[InstanceSet]:
         """Take over what a service's configuration says of instances and health checks; returns the service's watch."""
         found: Found = await ask(self._ref, Configure(config))
-        self._services[config.name] = config
-        assert isinstance(found.watch, Watch)
+        self._services[config.name] = None
         return found.watch
 
     async def forget(self, service: str) -> None:
@@ -59,38 +60,45 @@ class Registry:
     async def register(self, instance: ServiceInstance) -> ServiceInstance:
         """Make an instance known; it may get calls from now on. Registering a known id again updates it.
 
-        Returns the instance as the registry holds it. Raises UnknownService, or ConfigError for a bad endpoint.
+        Its health and its times are the registry's to say, whatever ``instance`` has there; an id that is known keeps
+        its health. Returns the instance as the registry holds it.
+
+        Raises:
+            UnknownService: there is no service of that name.
+            ConfigError: the endpoint is no URL, or the weight no number of 0 or more.
+            InvalidRequest: it is no `ServiceInstance`, or has no id.
         """
+        if not isinstance(instance, ServiceInstance):
+            raise InvalidRequest(f"register takes a ServiceInstance, not a {type(instance).__name__}")
         self._known(instance.name)
         check_url("endpoint", instance.endpoint)
-        if not instance.id:
+        finite("weight", instance.weight)
+        if not isinstance(instance.id, str) or not instance.id:
             raise InvalidRequest("an instance needs an id that is unique in its service", service=instance.name)
-        registered: ServiceInstance = await ask(self._ref, Register(instance))
-        return registered
+        own = msgspec.structs.replace(instance, metadata=dict(instance.metadata))  # the caller may go on with his
+        return self._there(await ask(self._ref, Register(own)), instance.name)
 
     async def deregister(self, service: str, id: str) -> bool:
-        """Forget an instance: it gets no more calls; those under way end normally. False if it was not known."""
+        """Forget an instance: it gets no more calls; those under way end normally. False if it was not known.
+
+        Raises UnknownService.
+        """
         self._known(service)
-        known: bool = await ask(self._ref, Deregister(service, id))
+        known: bool = await ask(self._ref, Deregister(service, str(id)))
         return known
 
     async def discover(self, service: str) -> tuple[ServiceInstance, ...]:
         """All instances of a service, with their health. Raises UnknownService."""
-        return (await self._look(service))[0].value.instances
+        return (await self._look(service)).instances
 
     async def health_check(self, service: str) -> HealthCheckResult:
         """Check all instances of a service now, at once; the registry learns the outcome. Raises UnknownService.
 
         A service without a configured check has status UNKNOWN: there is no path to ask at.
         """
-        watch, found = await self._look(service)
-        if found.check is None or not watch.value.instances:
-            return HealthCheckResult(service, HealthStatus.UNKNOWN, detail="nothing to check", at=trio.current_time())
-        results = await probe_all(self._door, watch.value.instances, found.check)
-        for one in results:
-            healthy = one.status is HealthStatus.HEALTHY
-            await ask(self._ref, Observed(service, one.instance or "", healthy, one.detail))
-        return _summary(service, results)
+        self._known(service)
+        result: HealthCheckResult | None = await ask(self._ref, Check(service))
+        return self._there(result, service)
 
     @asynccontextmanager
     async def watch(self, service: str) -> AsyncIterator[AsyncIterator[InstanceSet]]:
@@ -99,10 +107,11 @@ class Registry:
             async with runtime.registry.watch("search") as changes:
                 async for instances in changes: ...
 
-        In order; a reader that is slower than the changes gets the latest. Raises UnknownService.
+        In order; a reader that is slower than the changes gets the latest. It ends with the runtime, and after the
+        set that says that the service is ``gone``. Raises UnknownService.
         """
-        watch, _ = await self._look(service)
-        async with aclosing(_changes(watch)) as changes:
+        found = await self._look(service)
+        async with aclosing(_changes(found.watch, self._ended)) as changes:
             yield changes
 
     @property
@@ -115,19 +124,26 @@ class Registry:
             known = ", ".join(self._services) or "none"
             raise UnknownService(f"there is no service {service!r}; known: {known}", service=service)
 
-    async def _look(self, service: str) -> tuple[Watch[InstanceSet], Found]:
+    def _there(self, reply: T | None, service: str) -> T:
+        """The registry's reply; None if the service went while we asked."""
+        if reply is None:
+            raise UnknownService(f"the service {service!r} has just been removed", service=service)
+        return reply
+
+    async def _look(self, service: str) -> Found:
         self._known(service)
-        found: Found = await ask(self._ref, Look(service))
-        assert isinstance(found.watch, Watch)
-        return found.watch, found
+        found: Found | None = await ask(self._ref, Look(service))
+        return self._there(found, service)
 
 
-async def _changes(watch: Watch[InstanceSet]) -> AsyncGenerator[InstanceSet, None]:
-    version = watch.version
-    yield watch.value
-    while True:
-        version = await watch.changed(version)
-        yield watch.value
+async def _changes(watch: Watch[InstanceSet], ended: trio.Event) -> AsyncGenerator[InstanceSet, None]:
+    version: int | None = watch.version
+    while version is not None:
+        instances = watch.value
+        yield instances
+        if instances.gone:
+            return
+        version = await next_version(watch, version, ended)
 
 
 @final
@@ -142,26 +158,22 @@ class Health:
         return await self._registry.health_check(service)
 
     async def check_all(self) -> dict[str, HealthCheckResult]:
-        """Check all services now, at once."""
+        """Check all services now, at once. One that is removed meanwhile is left out."""
+        names = self._registry.names
         results: dict[str, HealthCheckResult] = {}
+        failures: list[ServiceError] = []
 
         async def one(name: str) -> None:
-            results[name] = await self.check(name)
+            try:
+                results[name] = await self.check(name)
+            except UnknownService:
+                pass
+            except ServiceError as error:  # of the registry itself; raised below, for here it would come out in a group
+                failures.append(error)
 
         async with trio.open_nursery() as nursery:
-            for name in self._registry.names:
+            for name in names:
                 nursery.start_soon(one, name)
-        return {name: results[name] for name in self._registry.names if name in results}
-
-
-def _summary(service: str, results: Iterable[HealthCheckResult]) -> HealthCheckResult:
-    each = tuple(results)
-    healthy = sum(one.status is HealthStatus.HEALTHY for one in each)
-    return HealthCheckResult(
-        service,
-        HealthStatus.HEALTHY if healthy else HealthStatus.UNHEALTHY,
-        latency=max(one.latency for one in each),
-        detail=f"{healthy} of {len(each)} instances are healthy",
-        at=trio.current_time(),
-        instances=each,
-    )
+        if failures:
+            raise failures[0]
+        return {name: results[name] for name in names if name in results}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from ..config import HealthCheckConfig, ServiceConfig
+from switchgear.runtime import Watch
+
+from ..config import ServiceConfig
 from ..instance import HealthStatus, ServiceInstance
 
 
@@ -17,6 +19,8 @@ class InstanceSet(msgspec.Struct, frozen=True):
     instances: tuple[ServiceInstance, ...]
     routable: tuple[ServiceInstance, ...]
     """Those that may get calls: not unhealthy, and of a weight above zero."""
+    gone: bool = False
+    """The service has been removed: nothing comes after this."""
 
 
 class HealthCheckResult(msgspec.Struct, frozen=True):
@@ -53,7 +57,7 @@ class Forget(msgspec.Struct, frozen=True):
 
 
 class Register(msgspec.Struct, frozen=True):
-    """There is an instance. Known ids keep their health; everything else is replaced."""
+    """There is an instance; a known id keeps its health, all else is replaced. Reply: it, or None: no such service."""
 
     instance: ServiceInstance
 
@@ -65,17 +69,14 @@ class Deregister(msgspec.Struct, frozen=True):
     id: str
 
 
-class Observed(msgspec.Struct, frozen=True):
-    """An instance has been checked."""
+class Check(msgspec.Struct, frozen=True):
+    """Ask all instances of a service how they are, now. Reply: a `HealthCheckResult`, or None for no such service."""
 
     service: str
-    id: str
-    healthy: bool
-    detail: str
 
 
 class Look(msgspec.Struct, frozen=True):
-    """Reply: the watch of a service, and its health check."""
+    """Reply: what is known of a service, or None for no such service."""
 
     service: str
 
@@ -83,5 +84,6 @@ class Look(msgspec.Struct, frozen=True):
 class Found(msgspec.Struct, frozen=True):
     """The answer to `Look` and `Configure`."""
 
-    watch: object
-    check: HealthCheckConfig | None
+    watch: Watch[InstanceSet]
+    instances: tuple[ServiceInstance, ...]
+    """As of now. (The watch has them as of the last change; being seen once more is none.)"""
