@@ -18,7 +18,7 @@ _ROUNDING = 1 + 1e-9  # what has flowed back is off by some ulps; a token more o
 
 
 class TokenBucket:
-    """``rate`` tokens a second, ``burst`` at most at once. Starts full. A clock that goes backwards stands still here."""
+    """``rate`` tokens a second, ``burst`` at most at once. Starts full. A clock that goes back stands still here."""
 
     __slots__ = ("_at", "_limit", "_used", "burst", "rate")
 

@@ -2,19 +2,23 @@
 
 Base-2 exponential buckets, 32 to an octave (OpenTelemetry scale 5, Prometheus schema 5): bucket i holds the values in
 [2**(i/32), 2**((i+1)/32)) seconds, for 30 octaves from a microsecond to a quarter of an hour. A quantile is the
-geometric middle of its bucket, so it is off by at most 2**(1/64) - 1 = 1.09 %. The grid is fixed: merging and
-subtracting are exact, in any order. (METRICS.md, section 1, has the measurements against HDR, DDSketch and others.)
+geometric middle of its bucket, so it is off by at most 2**(1/64) - 1 = 1.09 %. The grid is fixed: merging is exact,
+in any order. (METRICS.md, section 1, has the measurements against HDR, DDSketch and others.)
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PER_OCTAVE = 32
 _K = _PER_OCTAVE / math.log(2)
 _OFFSET = 640  # bucket of 1 second: 20 octaves below it reach down to a microsecond
 _BUCKETS = 960
+_MOST = 1e9  # thirty years: sums stay finite
 _log = math.log
 
 
@@ -31,7 +35,7 @@ class LatencyHistogram:
         self.max = 0.0
 
     def record(self, seconds: float) -> None:
-        """Count one latency. What is no latency (negative, NaN, infinite) counts as 0."""
+        """Count one latency. What is no latency (negative, NaN, infinite) counts as 0; more than 1e9 s as that."""
         counts = self._counts
         if counts is None:
             counts = self._counts = [0] * _BUCKETS
@@ -40,7 +44,10 @@ class LatencyHistogram:
             index = int(_log(seconds) * _K + _OFFSET)
         except (ValueError, OverflowError):
             seconds, index = 0.0, 0
-        counts[0 if index < 0 else index if index < _BUCKETS else _BUCKETS - 1] += 1
+        if not 0 <= index < _BUCKETS:
+            index = 0 if index < 0 else _BUCKETS - 1
+            seconds = min(seconds, _MOST)
+        counts[index] += 1
         self.count += 1
         self.sum += seconds
         if seconds < self.min:
@@ -59,7 +66,11 @@ class LatencyHistogram:
             raise ValueError(f"a quantile is between 0 and 1, not {q!r}")
         if self._counts is None or not self.count:
             return 0.0
-        rank, seen = max(1, math.ceil(q * self.count)), 0
+        rank, seen = math.ceil(q * self.count * (1 - 1e-12)), 0  # 0.55 * 100 is a little more than 55
+        if rank <= 1:
+            return self.min
+        if rank >= self.count:
+            return self.max
         for index, count in enumerate(self._counts):
             seen += count
             if seen >= rank:
@@ -94,17 +105,33 @@ class LatencyHistogram:
         return {"scale": 5, "count": self.count, "sum": self.sum, "min": least, "max": self.max, "buckets": buckets}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> LatencyHistogram:
-        """The inverse of `to_dict`. Raises ValueError for another scale or buckets off the grid."""
-        if data.get("scale") != 5:
-            raise ValueError(f"scale must be 5, not {data.get('scale')!r}")
+    def from_dict(cls, data: Mapping[str, Any]) -> LatencyHistogram:
+        """The inverse of `to_dict`. Raises ValueError for anything that no histogram can have written."""
+        missing = {"scale", "count", "sum", "min", "max", "buckets"} - data.keys()
+        if missing:
+            raise ValueError(f"no histogram: {', '.join(sorted(missing))} missing")
+        if data["scale"] != 5:
+            raise ValueError(f"scale must be 5, not {data['scale']!r}")
         histogram = cls()
-        if data["count"]:
-            counts = histogram._counts = [0] * _BUCKETS
+        try:
             for index, count in data["buckets"].items():
-                if not 0 <= int(index) + _OFFSET < _BUCKETS:
-                    raise ValueError(f"bucket {index!r} is off the grid")
-                counts[int(index) + _OFFSET] = count
-            histogram.count, histogram.sum = data["count"], data["sum"]
-            histogram.min, histogram.max = data["min"], data["max"]
+                histogram._put(int(index) + _OFFSET, count)
+            least, most, total = float(data["min"]), float(data["max"]), float(data["sum"])
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"no histogram: {error}") from None
+        if histogram.count != data["count"]:
+            raise ValueError(f"the buckets hold {histogram.count}, the count is {data['count']!r}")
+        if not (0 <= least <= most <= total * (1 + 1e-9) <= _MOST * (histogram.count + 1)):
+            raise ValueError(f"min {least}, max {most} and sum {total} do not go together")
+        if histogram.count:
+            histogram.sum, histogram.min, histogram.max = total, least, most
         return histogram
+
+    def _put(self, index: int, count: int) -> None:
+        if not 0 <= index < _BUCKETS:
+            raise ValueError(f"bucket {index - _OFFSET} is off the grid")
+        if not isinstance(count, int) or count < 0:
+            raise ValueError(f"bucket {index - _OFFSET} holds {count!r}")
+        self._counts = self._counts or [0] * _BUCKETS
+        self._counts[index] += count
+        self.count += count

@@ -7,6 +7,7 @@ The delay is clamped and then jittered: a jitter that the clamp cuts away lets a
 from __future__ import annotations
 
 import calendar
+import datetime as dt
 import re
 from email.utils import parsedate_tz
 from typing import TYPE_CHECKING
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, section 9.2.2
 _ABSURD = 86_400.0  # seconds: no server means more than a day
-_SECONDS = re.compile(r"\d{1,9}")
+_SECONDS = re.compile(r"[0-9]+")
 _UNPROCESSED = frozenset({425, 429})  # answers which say that nothing was done
 
 
 def delay(policy: RetryPolicy, failures: int, rng: random.Random) -> float:
     """Seconds to wait after the ``failures``-th failed attempt (from 1)."""
     try:
-        wait = min(policy.max_delay, policy.base_delay * policy.multiplier ** (failures - 1))
-    except OverflowError:  # long past the cap
-        wait = policy.max_delay
+        wait = min(policy.max_delay, policy.base_delay * float(policy.multiplier) ** (failures - 1))
+    except OverflowError:  # long past the cap, unless nothing has been growing
+        wait = policy.max_delay if policy.base_delay else 0.0
     if policy.jitter == "full":
         return wait * rng.random()
     if policy.jitter == "equal":
@@ -84,6 +85,9 @@ def _http_date(text: str) -> float | None:
     try:
         parts = parsedate_tz(text)
         if parts is None:
+            return None
+        dt.datetime(*parts[:5], tzinfo=dt.UTC)  # raises for the 31st of February, which timegm takes
+        if not 0 <= parts[5] <= 60:
             return None
         return float(calendar.timegm((*parts[:6], 0, 1, 0))) - (parts[9] or 0)
     except (ValueError, OverflowError, IndexError, TypeError):
