@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _SERVICES = "/services"
 _IDLE = 30.0  # seconds that a connection may be idle: less than most servers allow (nginx 75, node 5, others between)
-_IDLE_EACH, _IDLE_IN_ALL = 100, 1000  # idle connections kept, for each instance and for a service
 _VERSION = version("switchgear")  # once: looking it up reads files
 
 
@@ -193,7 +192,9 @@ class _Doors:
         if self._transport is not None:
             given = self._transport
             return HttpxDoor(lambda: given, owned=False)
-        return DirectDoor(Pool(expiry=_IDLE, per_instance=_IDLE_EACH, total=_IDLE_IN_ALL), self._tls)
+        # As many idle ones as there can be calls at once: with fewer, each lull would cost the next burst its handshakes.
+        most = 100 if config is None else config.bulkhead.max_concurrent
+        return DirectDoor(Pool(expiry=_IDLE, per_instance=most, total=2 * most), self._tls)
 
 
 @asynccontextmanager
