@@ -42,8 +42,8 @@ class Permit:
 
     __slots__ = ("_breaker", "_generation")
 
-    def __init__(self, breaker: CircuitBreaker | None, generation: int) -> None:
-        self._breaker = breaker
+    def __init__(self, breaker: CircuitBreaker, generation: int) -> None:
+        self._breaker: CircuitBreaker | None = breaker  # until it is settled
         self._generation = generation
 
     def success(self, now: float) -> None:
@@ -89,8 +89,6 @@ class CircuitBreaker:
         """Leave to make a call at ``now``, or None."""
         if self.state is BreakerState.CLOSED:
             return Permit(self, self._generation)
-        if not self._config.enabled:
-            return Permit(None, 0)
         if self.state is BreakerState.OPEN:
             if now < self._opened_at + self._config.reset_timeout:
                 return None
@@ -99,7 +97,7 @@ class CircuitBreaker:
 
     def retry_at(self, now: float) -> float | None:
         """When the next call can be let in; None if one would be now."""
-        if self.state is BreakerState.CLOSED or not self._config.enabled:
+        if self.state is BreakerState.CLOSED:
             return None
         if self.state is BreakerState.OPEN:
             at = self._opened_at + self._config.reset_timeout

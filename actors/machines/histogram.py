@@ -8,6 +8,8 @@ in any order. (METRICS.md, section 1, has the measurements against HDR, DDSketch
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -66,17 +68,14 @@ class LatencyHistogram:
             raise ValueError(f"a quantile is between 0 and 1, not {q!r}")
         if self._counts is None or not self.count:
             return 0.0
-        rank, seen = math.ceil(q * self.count * (1 - 1e-12)), 0  # 0.55 * 100 is a little more than 55
+        rank = math.ceil(q * self.count * (1 - 1e-12))  # 0.55 * 100 is a little more than 55
         if rank <= 1:
             return self.min
         if rank >= self.count:
             return self.max
-        for index, count in enumerate(self._counts):
-            seen += count
-            if seen >= rank:
-                middle = 2.0 ** ((index - _OFFSET + 0.5) / _PER_OCTAVE)
-                return min(max(middle, self.min), self.max)
-        return self.max
+        index = bisect.bisect_left(list(itertools.accumulate(self._counts)), rank)
+        middle = math.exp((index - _OFFSET + 0.5) / _K)
+        return min(max(middle, self.min), self.max)
 
     def merge(self, other: LatencyHistogram) -> None:
         """Add all of another one's counts: exact, and in any order."""
@@ -127,7 +126,7 @@ class LatencyHistogram:
             histogram.sum, histogram.min, histogram.max = total, least, most
         return histogram
 
-    def _put(self, index: int, count: int) -> None:
+    def _put(self, index: int, count: object) -> None:
         if not 0 <= index < _BUCKETS:
             raise ValueError(f"bucket {index - _OFFSET} is off the grid")
         if not isinstance(count, int) or count < 0:

@@ -35,7 +35,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._delta: Delta | None = None  # until something happens
-        self._taken: Delta | None = None
+        self._taken: list[Delta] = []  # perhaps still on their way
         self.dirty = False
         """Something has happened since the last `take`."""
 
@@ -69,25 +69,26 @@ class Meter:
     def take(self) -> Delta:
         """All since the last `take`; counting begins anew."""
         delta, self._delta = self._delta or empty(), None
-        self._taken = delta
+        self._taken = [*(one for one in self._taken if not one.booked), delta]
         self.dirty = False
         return delta
 
     def unbooked(self) -> list[Delta]:
-        """What nobody else has counted yet: since the last `take`, and what was taken and is still on its way."""
-        taken = [] if self._taken is None or self._taken.booked else [self._taken]
+        """What nobody else has counted yet: what was taken and is still on its way, and all since the last `take`."""
+        taken = [delta for delta in self._taken if not delta.booked]
         return taken if self._delta is None else [*taken, self._delta]
 
     def give_back(self, delta: Delta) -> None:
         """What was taken could not be delivered: it is counted with what comes next."""
-        later, self._delta, self._taken = self._delta, delta, None
+        self._taken = [one for one in self._taken if one is not delta]
+        later, self._delta = self._delta, delta
         if later is not None:
             add(delta, later)
         self.dirty = True
 
 
 def add(total: Delta, more: Delta) -> None:
-    """Add ``more``, which came later, to ``total``."""
+    """Add ``more`` to ``total``."""
     total.histogram.merge(more.histogram)
     total.attempts += more.attempts
     total.retries += more.retries
@@ -98,7 +99,8 @@ def add(total: Delta, more: Delta) -> None:
     ):
         for key, count in theirs.items():
             mine[key] = mine.get(key, 0) + count
-    total.last_error = more.last_error or total.last_error
+    if total.last_error is None or (more.last_error is not None and more.last_error[1] >= total.last_error[1]):
+        total.last_error = more.last_error
 
 
 def empty() -> Delta:
