@@ -262,7 +262,7 @@ class Service:
     async def _ask(self, request: Request) -> ServiceResponse[Any]:
         """One ask; the kernel's errors become the service's."""
         try:
-            response: ServiceResponse[Any] = await self._ref.ask(request, request.deadline - trio.current_time())
+            response: ServiceResponse[Any] = await self._ref.ask(request, until=request.deadline)
         except AskTimeout as error:
             failure: errors.ServiceError = errors.CallTimeout(f"no answer before the call's timeout ({error.args[1]})")
             failure.__cause__ = request.progress.last_error

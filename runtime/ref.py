@@ -30,10 +30,11 @@ class Ref:
         """Where the actor stands in the tree."""
         return self._cell.path
 
-    async def ask(self, message: Any, timeout: float | None = None) -> Any:
+    async def ask(self, message: Any, timeout: float | None = None, *, until: float = math.inf) -> Any:
         """Send a message and wait for its reply. Ends exactly once, whatever happens to the actor.
 
-        Your own cancel scope bounds it as it bounds everything in trio; ``timeout`` (seconds) adds an explicit one.
+        Your own cancel scope bounds it as it bounds everything in trio; ``timeout`` (seconds) adds an explicit one,
+        and so does ``until`` (a time of trio's clock).
         Either way, and when you are cancelled, the actor's work for this ask is cancelled too.
 
         Raises:
@@ -46,17 +47,17 @@ class Ref:
         """
         cell = self._cell
         deadline = trio.current_effective_deadline()
-        expiry = math.inf
+        expiry = until
         if timeout is not None:
-            expiry = trio.current_time() + timeout
-            if expiry < deadline:  # else it still counts: scopes can be moved
-                deadline = expiry
+            expiry = min(until, trio.current_time() + timeout)
+        if expiry < deadline:  # else it still counts: scopes can be moved
+            deadline = expiry
         ask = Ask(message, cell, deadline, expiry, timeout, in_hand.get())
         if ask.parent is not None:
             cell.refuse_loop(ask)
         if not cell.accept(ask):
             cell.mailbox.stand_in_line(ask, None)  # its caller parks only once, here or there
-        if timeout is not None and ask.outcome is None:
+        if expiry != math.inf and ask.outcome is None:
             cell.system.expiries.add(ask)
         if ask.outcome is not None:
             return await ask.settled()

@@ -82,7 +82,7 @@ class ServiceActor(Actor):
     async def _metered(self, road: Road, request: Request) -> ServiceResponse[Any]:
         started = trio.current_time()
         try:
-            response = await road.call(request, self._ctx.deadline)
+            response = await road.call(request, started, self._ctx.deadline)
         except ServiceError as error:
             self._record(error.code.value, started, request)
             raise
@@ -90,9 +90,8 @@ class ServiceActor(Actor):
         return response
 
     def _record(self, code: str | None, started: float, request: Request) -> None:
-        self._state.meter.record(
-            code, trio.current_time() - started, attempts=request.progress.attempts, now=trio.current_time()
-        )
+        now = trio.current_time()
+        self._state.meter.record(code, now - started, attempts=request.progress.attempts, now=now)
         if not self._shipping:
             self._shipping = True
             self._ctx.start_soon(self._ship)

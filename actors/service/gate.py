@@ -29,13 +29,14 @@ class Gate:
         self._pumping = False
         self._sleep = trio.CancelScope()  # of the pump: a token that comes back shortens it
 
-    async def enter(self, deadline: float) -> bool:
-        """Wait for a token; returns whether there was a wait. Cancelled: it goes to the next in the queue.
+    async def enter(self, now: float, deadline: float) -> bool:
+        """Wait for a token from ``now`` on; returns whether there was a wait. Cancelled: it goes to the next in the queue.
 
         Raises:
             RateLimited: the turn would come after ``deadline``; said at once, with ``retry_at``.
         """
-        now = trio.current_time()
+        if not len(self.limiter) and self.limiter.bucket.try_acquire(now):
+            return False  # nobody waits and one is there
         wait = self.limiter.wait_time(now)
         if now + wait > deadline:
             raise RateLimited(f"the next free turn is in {wait:.3g} s, after the deadline", retry_at=now + wait)

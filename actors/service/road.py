@@ -74,11 +74,12 @@ class Road:
         self._names = frozenset(name.lower() for name, _ in headers)
         self._rng = rng
 
-    async def call(self, request: Request, deadline: float) -> ServiceResponse[Any]:
+    async def call(self, request: Request, now: float, deadline: float) -> ServiceResponse[Any]:
         """Attempts until one succeeds or no other is allowed.
 
         Args:
             request: the call.
+            now: trio time. (Asking what time it is costs as much as a balancer; here it is asked once a leg.)
             deadline: when nobody will wait for it any more (trio time): no sleep goes past it.
 
         Raises:
@@ -87,7 +88,7 @@ class Road:
         failed_at: list[str] = []
         while True:
             try:
-                reply = await self._attempt(request, deadline, failed_at)
+                reply = await self._attempt(request, now, deadline, failed_at)
                 return self._response(request, reply)
             except ServiceError as error:
                 failure = self._signed(error, request)
@@ -96,33 +97,35 @@ class Road:
             if delay is None:
                 raise failure
             await trio.sleep(delay)
-            if self._state.breaker.retry_at(trio.current_time()) is not None:
+            now = trio.current_time()
+            if self._state.breaker.retry_at(now) is not None:
                 raise failure  # the breaker opened meanwhile: what went wrong first says more than CIRCUIT_OPEN
 
-    async def _attempt(self, request: Request, deadline: float, failed_at: list[str]) -> Reply:
-        now = trio.current_time()
+    async def _attempt(self, request: Request, now: float, deadline: float, failed_at: list[str]) -> Reply:
         if now >= request.deadline:
             raise CallTimeout("its time was over before it could be tried")
         permit = self._admit(now)
-        tried = False
+        tried = settled = False
         try:
             gate = self._gate
-            if gate is not None and await gate.enter(deadline):
+            if gate is not None and await gate.enter(now, deadline):
                 permit = self._admit_again(permit, gate)
+                now = trio.current_time()
             endpoint, target = self._fleet.pick(failed_at)
-            token = self._auth.credentials(trio.current_time())
+            token = self._auth.credentials(now)
             request.progress.attempts += 1
             wire = self._wire(request, token.value)
             self._fleet.begin(endpoint)
             tried = True
             try:
-                reply = await self._exchange(request, wire, target, token.value)
+                reply = await self._exchange(request, wire, now, target, token.value)
             except ServiceError:
                 failed_at.append(endpoint.id)
                 raise
             finally:
                 self._fleet.end(endpoint)
             if reply.status < 400:
+                settled = True
                 permit.success(trio.current_time())
                 return reply
             failed_at.append(endpoint.id)
@@ -133,10 +136,11 @@ class Road:
         finally:
             # Unsettled here: a refusal on our own side, or the caller has gone. The service is not to blame for
             # either, unless the call's own time is over, which is the slowness that a breaker is there for.
-            now = trio.current_time()
-            if tried and now >= request.deadline:
-                permit.failure(now)
-            permit.cancel(now)
+            if not settled:
+                now = trio.current_time()
+                if tried and now >= request.deadline:
+                    permit.failure(now)
+                permit.cancel(now)
 
     def _admit(self, now: float) -> Permit:
         permit = self._state.breaker.try_acquire(now)
@@ -160,12 +164,14 @@ class Road:
             gate.give_back()
             raise
 
-    async def _exchange(self, request: Request, wire: Wire, target: Target, credentials: Credentials) -> Reply:
+    async def _exchange(
+        self, request: Request, wire: Wire, now: float, target: Target, credentials: Credentials
+    ) -> Reply:
         """One request on the wire, with the redirects that stay on its origin."""
         timeout = self.config.timeout
         end = request.deadline
         if timeout.attempt is not None:
-            end = min(end, trio.current_time() + timeout.attempt)
+            end = min(end, now + timeout.attempt)
         with trio.CancelScope(deadline=end):
             for _ in range(_MAX_REDIRECTS + 1):
                 reply = await self._door.exchange(

@@ -25,6 +25,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: 
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, section 5.5: no CR, LF, NUL or other controls
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_COMMON = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"})
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")  # no empty segment, and none that begins with a dot
 _DOTS = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;]|$)")  # ';': some servers drop path parameters before they resolve
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"  # what quote() leaves alone in a path; the caller may have quoted already
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -78,6 +80,8 @@ class Target(msgspec.Struct, frozen=True):
 
 def check_method(method: str) -> str:
     """The method in capitals. Raises InvalidRequest for what is no token."""
+    if method in _COMMON:
+        return method
     if not isinstance(method, str) or not _TOKEN.fullmatch(method):
         raise InvalidRequest(f"{method!r:.80} is not an HTTP method: use GET, POST, or another single word")
     method = method.upper()
@@ -88,6 +92,8 @@ def check_method(method: str) -> str:
 
 def build_target(path: str, params: Mapping[str, Any] | None) -> str:
     """Path and query of a request, quoted. Raises InvalidRequest for a path that could leave the service."""
+    if params is None and isinstance(path, str) and len(path) < _LONGEST and _PLAIN.fullmatch(path):
+        return path  # as most are: nothing to quote, nothing that could leave
     if not isinstance(path, str):
         raise InvalidRequest(f"a path is text that starts with '/', not {path!r:.80}")
     if params is not None and not hasattr(params, "items"):

@@ -38,11 +38,12 @@ class DirectDoor:
 
     async def exchange(self, to: Target, wire: Wire, *, connect: float, max_bytes: int) -> Reply:
         """See `Door.exchange`."""
-        connection = await self._request(to, wire, connect)
+        now = trio.current_time()
+        connection = await self._request(to, wire, now, connect)
         try:
             raw = await connection.body(max_bytes)
         finally:
-            self.pool.give_back(to, connection, trio.current_time())
+            self.pool.give_back(to, connection, now)  # idle since a little later; to say earlier errs on the safe side
         parser = connection.parser
         headers = tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in parser.headers])
         inflater = inflater_for(headers, max_bytes)
@@ -51,10 +52,10 @@ class DirectDoor:
             inflater.end()
         return Reply(parser.status, headers, raw)
 
-    async def _request(self, to: Target, wire: Wire, timeout: float) -> Connection:
+    async def _request(self, to: Target, wire: Wire, now: float, timeout: float) -> Connection:
         """Send a request and read the head of its answer; the connection is then the caller's to give back."""
         data = head.encode(to, wire.method, wire.target, head.block(wire.constant), wire.headers, len(wire.body))
-        connection = self.pool.take(to, trio.current_time())
+        connection = self.pool.take(to, now)
         if connection is not None:
             try:
                 return await self._send(to, connection, wire, data)
