@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from switchgear.actors.service.messages import Request, ServiceResponse
     from switchgear.actors.transport import Door
-    from switchgear.runtime import ActorInfo, Event, Ref, System
+    from switchgear.runtime import ActorInfo, Event, Expiries, Ref, System
 
 _SERVICES = "/services"
 _IDLE = 30.0  # seconds that a connection may be idle: less than most servers allow (nginx 75, node 5, others between)
@@ -183,9 +183,10 @@ class Runtime:
 class _Doors:
     """Makes the door of each service: all share one TLS context, or the transport that the user passed in."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport | None, expiries: Expiries) -> None:
         self._transport = transport
         self._tls = shared_tls()
+        self._watch_over = expiries.add
 
     def __call__(self, config: ServiceConfig | None) -> Door:
         """The door of a service; None: the registry's, for health checks."""
@@ -194,7 +195,7 @@ class _Doors:
             return HttpxDoor(lambda: given, owned=False)
         # As many idle ones as there can be calls at once: with fewer, each lull would cost the next burst its handshakes.
         most = 100 if config is None else config.bulkhead.max_concurrent
-        return DirectDoor(Pool(expiry=_IDLE, per_instance=most, total=2 * most), self._tls)
+        return DirectDoor(Pool(expiry=_IDLE, per_instance=most, total=2 * most), self._tls, self._watch_over)
 
 
 @asynccontextmanager
@@ -221,7 +222,7 @@ async def open_runtime(
         raise TypeError(f"transport must be an httpx.AsyncBaseTransport, not a {type(transport).__name__}")
     settings = load_config(config)
     async with open_system(seed=seed) as system:
-        doors = _Doors(transport)
+        doors = _Doors(transport, system.expiries)
         metrics = await Metrics.start(system, settings.metrics, grace=settings.grace)
         registry = await Registry.start(system, settings.registry, doors, grace=settings.grace)
         # No intensity: one service that cannot live must not take the others along. Backoff bounds its restarts.

@@ -20,6 +20,8 @@ from .errors import StartFailed as StartFailed
 from .errors import SupervisorGaveUp as SupervisorGaveUp
 from .events import Event as Event
 from .events import EventBus as EventBus
+from .expiry import Expiries as Expiries
+from .expiry import Expiring as Expiring
 from .info import ActorInfo as ActorInfo
 from .info import State as State
 from .mailbox import MailboxStatistics as MailboxStatistics

@@ -104,6 +104,15 @@ class Ask(_Named):
             trio.lowlevel.reschedule(caller, result)
         return True
 
+    @property
+    def over(self) -> bool:
+        """It is settled."""
+        return self.outcome is not None
+
+    def expire(self) -> None:
+        """Its timeout has ended."""
+        self.fail(self.cell.timeout_error(self))
+
     def fail(self, error: BaseException) -> bool:
         """Settle with an error and cancel the work, if it is under way: nobody waits for it any more."""
         first = self.settle(outcome.Error(error))

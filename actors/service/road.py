@@ -172,21 +172,24 @@ class Road:
         end = request.deadline
         if timeout.attempt is not None:
             end = min(end, now + timeout.attempt)
-        with trio.CancelScope(deadline=end):
-            for _ in range(_MAX_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
+            try:
                 reply = await self._door.exchange(
                     target,
                     _with_query(wire, credentials.query) if credentials.query else wire,
                     connect=timeout.connect,
                     max_bytes=self.config.max_response_bytes,
+                    deadline=end,
                 )
-                onward = self._redirect(wire, reply, target)
-                if onward is None:
-                    return reply
-                wire = onward
-            raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
-        which = "call" if end >= request.deadline else "attempt"
-        raise CallTimeout(f"no whole answer before the {which}'s timeout", retryable=which == "attempt")
+            except trio.TooSlowError:
+                which = "call" if end >= request.deadline else "attempt"
+                text = f"no whole answer before the {which}'s timeout"
+                raise CallTimeout(text, retryable=which == "attempt") from None
+            onward = self._redirect(wire, reply, target)
+            if onward is None:
+                return reply
+            wire = onward
+        raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
 
     def _redirect(self, wire: Wire, reply: Reply, target: Target) -> Wire | None:
         location = reply.header("location")

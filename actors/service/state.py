@@ -57,7 +57,7 @@ class ServiceState:
             return
         delta = self.meter.take()
         try:
-            metrics.tell_nowait(Report(self.name, delta, self.breaker.state.value))
+            metrics.tell_nowait(Report(self.name, delta))
         except MailboxFull:
             self.meter.give_back(delta)
 

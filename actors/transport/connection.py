@@ -6,6 +6,7 @@ can ever be mistaken for the answer to somebody else.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Connection:
     """A link and its parser. `usable` tells whether it can carry another exchange."""
 
-    __slots__ = ("idle_since", "link", "parser", "usable", "used")
+    __slots__ = ("expired", "expiry", "idle_since", "link", "over", "parser", "usable", "used")
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -30,10 +31,18 @@ class Connection:
         self.usable = True
         self.used = False  # has carried an exchange before: if it fails now, the peer may just have closed it
         self.idle_since = 0.0
+        self.expiry = math.inf  # of the present exchange
+        self.over = True  # there is none
+        self.expired = False
+
+    def expire(self) -> None:
+        """The exchange's time is up: whoever waits for the link is told by its closing, without a cancel scope."""
+        self.expired = True
+        self.close()
 
     def close(self) -> None:
         """Close at once."""
-        self.usable = False
+        self.usable, self.over = False, True
         self.link.close()
 
     async def request(self, head: bytes, body: bytes | AsyncIterable[bytes], *, is_head: bool) -> None:
@@ -41,14 +50,16 @@ class Connection:
 
         Raises TransportError; ``parser.started`` then tells whether any of an answer had come.
         """
-        self.usable = False
+        self.usable = self.over = False
         self.parser.begin(head=is_head)
         try:
             if isinstance(body, bytes):
                 await self.link.send_all(head + body if body else head)
             else:
                 await self._send_chunks(head, body)
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self.expired:
+                raise trio.TooSlowError from None
             if not isinstance(body, bytes) or not body:
                 raise TransportError("the connection broke while the request was sent") from None
             # It may have answered before it closed: an early 413, say. The answer counts for more than the break.
@@ -92,12 +103,14 @@ class Connection:
 
     def finish(self) -> None:
         """The response is whole."""
-        self.usable, self.used = self.parser.reusable, True
+        self.usable, self.used, self.over = self.parser.reusable, True, True
 
     async def _read(self) -> None:
         try:
             data = await self.link.receive_some()
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self.expired:
+                raise trio.TooSlowError from None
             raise TransportError("the connection broke before the answer was whole") from None
         if data:
             self.parser.feed(data)

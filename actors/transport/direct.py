@@ -8,6 +8,7 @@ any other ends as a TransportError that says how unsure it is.
 
 from __future__ import annotations
 
+import math
 import ssl
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from .link import connect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from switchgear.runtime import Expiring
+
     from ..service.target import Target
     from .door import Wire
     from .link import Link
@@ -32,18 +35,26 @@ if TYPE_CHECKING:
 class DirectDoor:
     """See `Door`. One for each service; it owns the service's connections."""
 
-    def __init__(self, pool: Pool, tls: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self, pool: Pool, tls: Callable[[], ssl.SSLContext], watch_over: Callable[[Expiring], None]
+    ) -> None:
         self.pool = pool
+        self._reaper = _Reaper(pool, watch_over)
+        self._watch_over = watch_over  # `Expiries.add`: deadlines that cost no cancel scope
         self._tls = tls  # made when the first https connection needs it
 
-    async def exchange(self, to: Target, wire: Wire, *, connect: float, max_bytes: int) -> Reply:
+    async def exchange(
+        self, to: Target, wire: Wire, *, connect: float, max_bytes: int, deadline: float = math.inf
+    ) -> Reply:
         """See `Door.exchange`."""
         now = trio.current_time()
-        connection = await self._request(to, wire, now, connect)
+        connection = await self._request(to, wire, now, connect, deadline)
         try:
             raw = await connection.body(max_bytes)
         finally:
             self.pool.give_back(to, connection, now)  # idle since a little later; to say earlier errs on the safe side
+            if self._reaper.over:
+                self._reaper.wake()
         parser = connection.parser
         headers = tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in parser.headers])
         inflater = inflater_for(headers, max_bytes)
@@ -52,13 +63,13 @@ class DirectDoor:
             inflater.end()
         return Reply(parser.status, headers, raw)
 
-    async def _request(self, to: Target, wire: Wire, now: float, timeout: float) -> Connection:
+    async def _request(self, to: Target, wire: Wire, now: float, timeout: float, deadline: float) -> Connection:
         """Send a request and read the head of its answer; the connection is then the caller's to give back."""
         data = head.encode(to, wire.method, wire.target, head.block(wire.constant), wire.headers, len(wire.body))
         connection = self.pool.take(to, now)
         if connection is not None:
             try:
-                return await self._send(to, connection, wire, data)
+                return await self._send(to, connection, wire, data, deadline)
             except TransportError as error:
                 if connection.parser.started:
                     raise
@@ -68,11 +79,16 @@ class DirectDoor:
                         "is unknown, and this request is not one that may be repeated"
                     )
                     raise
-        connection = Connection(await self._connect(to, timeout))
+        connection = Connection(await self._connect(to, timeout, deadline))
         self.pool.connected()
-        return await self._send(to, connection, wire, data)
+        return await self._send(to, connection, wire, data, deadline)
 
-    async def _send(self, to: Target, connection: Connection, wire: Wire, data: bytes) -> Connection:
+    async def _send(
+        self, to: Target, connection: Connection, wire: Wire, data: bytes, deadline: float
+    ) -> Connection:
+        connection.expiry = deadline
+        if deadline != math.inf:
+            self._watch_over(connection)
         try:
             await connection.request(data, wire.body, is_head=wire.method == "HEAD")
         except BaseException:
@@ -80,18 +96,42 @@ class DirectDoor:
             raise
         return connection
 
-    async def _connect(self, to: Target, timeout: float) -> Link:
+    async def _connect(self, to: Target, timeout: float, deadline: float) -> Link:
         try:
-            with trio.move_on_after(timeout):
+            with trio.move_on_at(min(deadline, trio.current_time() + timeout)):
                 return await connect(to.host, to.port, self._tls() if to.scheme == "https" else None)
         except (OSError, trio.BrokenResourceError, UnicodeError) as error:  # the last: a name that DNS cannot have
             words = _words(error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error)
             raise TransportError(f"no connection to {to.authority}: {words}", processed="no") from error
+        if trio.current_time() >= deadline:
+            raise trio.TooSlowError
         raise TransportError(f"no connection to {to.authority} within {timeout:g} s", processed="no")
 
     async def aclose(self) -> None:
         """Close all connections that are idle, and the others when their exchange has ended."""
         self.pool.close()
+
+
+class _Reaper:
+    """Closes connections that have been idle for too long, also when no call comes that would look at them."""
+
+    def __init__(self, pool: Pool, watch_over: Callable[[Expiring], None]) -> None:
+        self.expiry = math.inf
+        self.over = True  # nothing is idle
+        self._pool = pool
+        self._watch_over = watch_over
+
+    def wake(self) -> None:
+        """Something may be idle: look when it has grown too old."""
+        due = self._pool.expire(trio.current_time())
+        self.over = due is None
+        if due is not None:
+            self.expiry = due
+            self._watch_over(self)
+
+    def expire(self) -> None:
+        """It is time to look."""
+        self.wake()
 
 
 def _words(error: BaseException) -> str:

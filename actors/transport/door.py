@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -42,16 +43,20 @@ class Reply(msgspec.Struct, frozen=True):
 class Door(Protocol):
     """A way to the instances of one service."""
 
-    async def exchange(self, to: Target, wire: Wire, *, connect: float, max_bytes: int) -> Reply:
-        """Send, and read the whole answer. The caller's cancel scope is the deadline of all of it.
+    async def exchange(
+        self, to: Target, wire: Wire, *, connect: float, max_bytes: int, deadline: float = math.inf
+    ) -> Reply:
+        """Send, and read the whole answer.
 
         Args:
             to: the instance.
             wire: the request.
             connect: seconds that connecting may take.
             max_bytes: of the decoded body.
+            deadline: of all of it (trio time), beside the caller's cancel scopes.
 
         Raises:
+            trio.TooSlowError: the deadline has passed.
             TransportError: no whole answer came; ``processed`` tells whether the peer can have done the work.
             ResponseTooLarge: the body is larger than ``max_bytes``.
         """

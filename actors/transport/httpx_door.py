@@ -6,6 +6,7 @@ operation, of which we want none, and a third of the cost of a call.
 
 from __future__ import annotations
 
+import math
 import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -53,8 +54,15 @@ class HttpxDoor:
         self._owned = owned  # a transport that the user passed in is his to close
         self._transport: httpx.AsyncBaseTransport | None = None
 
-    async def exchange(self, to: Target, wire: Wire, *, connect: float, max_bytes: int) -> Reply:
+    async def exchange(
+        self, to: Target, wire: Wire, *, connect: float, max_bytes: int, deadline: float = math.inf
+    ) -> Reply:
         """See `Door.exchange`."""
+        with trio.CancelScope(deadline=deadline):
+            return await self._exchange(to, wire, connect, max_bytes)
+        raise trio.TooSlowError
+
+    async def _exchange(self, to: Target, wire: Wire, connect: float, max_bytes: int) -> Reply:
         try:
             if self._transport is None:
                 self._transport = self._make()
