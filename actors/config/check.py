@@ -1,71 +1,132 @@
-"""Checks of single values. Each raises a ConfigError that names the key, the value, and what would do."""
+"""The types of single values: what a number, a name, a header or a URL has to be, and what is said when it is not.
+
+A check takes a value of the right basic type and returns what is wrong with it, or None. It hangs on the type as
+``Annotated[float, check]``, so that a record's fields say all that there is to know; `record.py` reads them.
+"""
 
 from __future__ import annotations
 
-import math
+import ipaddress
 import re
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Check: TypeAlias = Callable[[Any], str | None]
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")  # as h11 takes it
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
+_PATH = re.compile(r"/[\x21\x22\x24-\x5b\x5d-\x7e]*")
+_MOST = 10**12  # what is counted fits 64 bits everywhere
 
-
-def number(key: str, value: object) -> float:
-    """A number that is one: no boolean, no NaN, no infinity."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(f"{key}: must be a finite number, not {value!r}")
-    return value
-
-
-def positive(key: str, value: object) -> None:
-    """More than zero."""
-    if not number(key, value) > 0:
-        raise ConfigError(f"{key}: must be more than 0, not {value!r}")
+OUR_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "x-request-id", "x-retry-attempt"},
+)
+"""What frames a request and names it is ours to write; a second one would make two requests of one."""
 
 
 def finite(key: str, value: object) -> None:
-    """Zero or more."""
-    if not number(key, value) >= 0:
-        raise ConfigError(f"{key}: must be 0 or more, not {value!r}")
-
-
-def at_least(key: str, value: object, least: int) -> None:
-    """A whole number, not below ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{key}: must be a whole number of at least {least}, not {value!r}")
-
-
-def between(key: str, value: object, low: float, high: float) -> None:
-    """A number from ``low`` to ``high``."""
-    if not low <= number(key, value) <= high:
-        raise ConfigError(f"{key}: must be from {low:g} to {high:g}, not {value!r}")
-
-
-def name(key: str, value: object) -> None:
-    """A name that can stand in a path, a log and a metric."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ConfigError(f"{key}: must be 1 to 64 letters, digits, '.', '_' or '-', not {value!r:.80}")
-
-
-def header(key: str, header_name: object, value: object) -> None:
-    """A header that cannot split a request. Its value is not quoted in the error: it may be a credential."""
-    if not isinstance(header_name, str) or not _TOKEN.fullmatch(header_name):
-        raise ConfigError(f"{key}: {header_name!r:.80} is not a header name: letters, digits and '-'")
-    if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        raise ConfigError(f"{key}.{header_name}: must be text without line breaks or control characters")
+    """Raises ConfigError if ``value`` is no finite number from 0."""
+    reason = number(value) or _from_zero(value)
+    if reason:
+        raise ConfigError(f"{key}: {reason}")
 
 
 def url(key: str, value: object) -> None:
-    """The base URL of a service. Not quoted in the errors: people put passwords into URLs."""
-    problem = _url_problem(value)
-    if problem:
-        raise ConfigError(f"{key}: {problem}")
+    """Raises ConfigError if ``value`` cannot be the base URL of a service."""
+    reason = url_problem(value)
+    if reason:
+        raise ConfigError(f"{key}: {reason}")
 
 
-def _url_problem(value: object) -> str | None:
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine itself: ``localhost``, a name below it, or an address of the loopback network."""
+    try:
+        return ipaddress.ip_address((host or "").strip("[]")).is_loopback
+    except ValueError:
+        return host is not None and (host == "localhost" or host.endswith(".localhost"))
+
+
+def number(value: Any) -> str | None:
+    """A number that is one: no boolean, no NaN, no infinity."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e300 < value < 1e300:
+        return f"must be a finite number, not {value!r:.80}"
+    return None
+
+
+def between(low: float, high: float) -> Check:
+    """A number from ``low`` to ``high``."""
+    return lambda value: None if low <= value <= high else f"must be from {low:g} to {high:g}, not {value!r:.80}"
+
+
+def at_least(least: int) -> Check:
+    """A whole number, not below ``least``."""
+    return lambda value: (
+        None if least <= value <= _MOST else f"must be a whole number of at least {least}, not {value!r:.80}"
+    )
+
+
+def _positive(value: Any) -> str | None:
+    return None if value > 0 else f"must be more than 0, not {value!r}"
+
+
+def _from_zero(value: Any) -> str | None:
+    return None if value >= 0 else f"must be 0 or more, not {value!r}"
+
+
+def _name(value: str) -> str | None:
+    if _NAME.fullmatch(value):
+        return None
+    return f"must be 1 to 64 letters, digits, '.', '_' or '-', not {value!r:.80}"
+
+
+def _text(value: str) -> str | None:
+    return "must be text without line breaks or control characters" if _CONTROL.search(value) else None
+
+
+def _path(value: str) -> str | None:
+    if _PATH.fullmatch(value):
+        return None
+    return f"must start with '/' and have no spaces, backslashes or '#', not {value!r:.80}"
+
+
+def header_name(value: str) -> str | None:
+    """The name of a header."""
+    return None if _TOKEN.fullmatch(value) else f"{value!r:.80} is not a header name: letters, digits and '-'"
+
+
+def header_value(value: str) -> str | None:
+    """The value of a header: one that cannot split a request. It is not quoted, for it may be a credential."""
+    if _VALUE.fullmatch(value):
+        return None
+    return "must be text of Latin-1, without line breaks, control characters, or spaces around it"
+
+
+def _headers(value: dict[str, str]) -> str | None:
+    seen = set()
+    for name, text in value.items():
+        reason = header_name(name)
+        if reason:
+            return reason
+        reason = header_value(text)
+        if reason:
+            return f"{name}: {reason}"
+        if name.lower() in OUR_HEADERS:
+            return f"{name} is set by Switchgear for each request: leave it out"
+        if name.lower() in seen:
+            return f"{name} is there twice: upper and lower case are the same in the name of a header"
+        seen.add(name.lower())
+    return None
+
+
+def url_problem(value: object) -> str | None:
+    """The base URL of a service. It is not quoted: people put passwords into URLs."""
     if not isinstance(value, str) or re.search(r"[\x00-\x20\x7f\\]", value):
         return "must be a URL without spaces, control characters or backslashes"
     try:
@@ -73,7 +134,7 @@ def _url_problem(value: object) -> str | None:
         port = parts.port
     except ValueError:
         return "is not a URL: its host or port cannot be read"
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         return "must start with http:// or https:// and have a host, as https://api.example.com/v1"
     try:
         parts.hostname.encode("idna")  # what DNS asks of a name: no empty labels, none over 63 bytes
@@ -86,3 +147,19 @@ def _url_problem(value: object) -> str | None:
     if {".", ".."} & set(parts.path.split("/")):
         return "must have no '.' or '..' segments"
     return None
+
+
+Count: TypeAlias = Annotated[int, at_least(1)]
+CountOrZero: TypeAlias = Annotated[int, at_least(0)]
+Positive: TypeAlias = Annotated[float, _positive]
+FromZero: TypeAlias = Annotated[float, _from_zero]
+Pause: TypeAlias = Annotated[float, between(0.001, 1e9)]
+"""Seconds between two rounds of something: without a least, it would never rest."""
+Name: TypeAlias = Annotated[str, _name]
+"""One that can stand in a path, a log and a metric."""
+Text: TypeAlias = Annotated[str, _text]
+Path: TypeAlias = Annotated[str, _path]
+Url: TypeAlias = Annotated[str, url_problem]
+HeaderName: TypeAlias = Annotated[str, header_name]
+HeaderText: TypeAlias = Annotated[str, header_value]
+Headers: TypeAlias = Annotated[dict[str, str], _headers]

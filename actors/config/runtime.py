@@ -2,84 +2,96 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..errors import ConfigError
-from .check import at_least, between, finite, positive
+from .check import Count, FromZero, HeaderText, Pause, Text, between
 from .fallback import AlternativeFallback
+from .record import Record, is_a
 from .service import ServiceConfig
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class MetricsConfig(Record, frozen=True, forbid_unknown_fields=True):
     """The metrics actor and its stream."""
 
-    interval: float = 1.0
+    interval: Pause = 1.0
     """Seconds between two snapshots."""
-    host: str = "127.0.0.1"
-    port: int = 0
+    host: Text = "127.0.0.1"
+    port: Annotated[int, between(0, 65535)] = 0
     """0: any free one; see ``runtime.metrics.websocket_url``."""
     websocket: bool = True
-    max_subscribers: int = 100
-
-    def __post_init__(self) -> None:
-        positive("interval", self.interval)
-        between("port", self.port, 0, 65535)
-        at_least("max_subscribers", self.max_subscribers, 1)
+    max_subscribers: Count = 100
 
 
-class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RegistryConfig(Record, frozen=True, forbid_unknown_fields=True):
     """The registry actor."""
 
     check_health: bool = True
     """False switches off all active health checks."""
 
 
-class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RuntimeConfig(Record, frozen=True, forbid_unknown_fields=True):
     """A whole runtime."""
 
-    services: tuple[ServiceConfig, ...] = ()
+    services: Sequence[ServiceConfig] = ()
     metrics: MetricsConfig = MetricsConfig()
     registry: RegistryConfig = RegistryConfig()
-    app_name: str = "app"
+    app_name: HeaderText = "app"
     """Who we are in ``User-Agent``."""
-    app_version: str = "0"
-    grace: float = 5.0
+    app_version: HeaderText = "0"
+    grace: FromZero = 5.0
     """Seconds that each actor gets to stop by itself."""
 
-    def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "services", tuple(self.services))
-        finite("grace", self.grace)
-        names: set[str] = set()
-        for index, service in enumerate(self.services):
-            if service.name in names:
-                raise ConfigError(f"services[{index}].name: there is a service {service.name!r} already")
-            names.add(service.name)
-        for problem in alternatives(self.services):
-            raise ConfigError(problem)
+    @classmethod
+    def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
+        """Each name once, and alternatives that lead somewhere."""
+        names = set()
+        for index, service in enumerate(record.services or ()):
+            name = getattr(service, "name", None)
+            if name is not None and name in names:
+                yield f"services[{index}].name", f"there is a service {name!r} already"
+            names.add(name)
+        yield from _alternatives(record.services or ())
 
 
-def alternatives(services: tuple[ServiceConfig, ...]) -> list[str]:
+def alternatives(services: Sequence[ServiceConfig]) -> list[str]:
     """What is wrong with the alternatives of these services: unknown names, and loops that would never end."""
-    leads = {
-        service.name: [one.service for one in service.fallbacks if isinstance(one, AlternativeFallback)]
-        for service in services
-    }
-    problems = []
-    for index, service in enumerate(services):
-        for other in leads[service.name]:
+    return [f"{key}: {reason}" for key, reason in _alternatives(services)]
+
+
+def _alternatives(services: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    ways = [(getattr(service, "name", None), _targets(service)) for service in services]
+    leads: dict[str, list[str]] = {}
+    for name, targets in ways:
+        if name is not None:
+            leads.setdefault(name, []).extend(targets)
+    for index, (name, targets) in enumerate(ways):
+        key = f"services[{index}].fallbacks"
+        for other in targets:
             if other not in leads:
-                problems.append(f"services[{index}].fallbacks: the alternative {other!r} is no service; known: {sorted(leads)}")
-        if _leads_to(service.name, service.name, leads, set()):
-            problems.append(f"services[{index}].fallbacks: the alternatives lead back to {service.name!r}: break the loop")
-    return problems
+                yield key, f"the alternative {other!r} is no service; known: {', '.join(sorted(leads)) or 'none'}"
+        if name is not None and targets and _leads_back(name, leads):
+            yield key, f"the alternatives lead back to {name!r}: break the loop"
 
 
-def _leads_to(start: str, goal: str, leads: dict[str, list[str]], seen: set[str]) -> bool:
-    for other in leads.get(start, []):
-        if other == goal:
+def _targets(service: Any) -> list[str]:
+    """The alternatives of a service, as far as they are sound."""
+    fallbacks = getattr(service, "fallbacks", None) or ()
+    return [one.service for one in fallbacks if is_a(one, AlternativeFallback) and one.service is not None]
+
+
+def _leads_back(start: str, leads: dict[str, list[str]]) -> bool:
+    """A stack and no recursion: a chain may be longer than Python's."""
+    seen: set[str] = set()
+    todo = list(leads.get(start, []))
+    while todo:
+        name = todo.pop()
+        if name == start:
             return True
-        if other not in seen:
-            seen.add(other)
-            if _leads_to(other, goal, leads, seen):
-                return True
+        if name not in seen:
+            seen.add(name)
+            todo += leads.get(name, [])
     return False

@@ -1,7 +1,7 @@
 """The metrics actor: adds up what services report, and publishes a snapshot once a tick.
 
-Services report once a tick and only when something has happened, never per call. A snapshot is an immutable record
-in a watch: subscribers take the latest when they are ready, so a slow one delays nobody.
+Services report once a tick and only when something has happened, never per call. A snapshot is an immutable record,
+made when the first subscriber looks after a tick; each takes the latest when it is ready, so a slow one delays nobody.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _FLOATS = tuple(name for name, kind in ServiceMetrics.__annotations__.items() if
 
 
 class Board:
-    """What is published: it ticks, and whoever looks after a tick gets the snapshot of it. Nobody looks: no snapshot."""
+    """What is published: it ticks, and who looks after a tick gets the snapshot of it. Nobody looks: no snapshot."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ticks = Watch(0)
         self._ledger = ledger
-        self._snapshot = Snapshot(0, 0.0, {})
+        self._snapshot: Snapshot | None = None
 
     def latest(self) -> Snapshot:
         """The figures as of the first look after the last tick, the same for all."""
-        if self._snapshot.seq != self.ticks.version:
+        if self._snapshot is None or self._snapshot.seq != self.ticks.version:
             now = trio.current_time()
             services = {name: _rounded(self._ledger.metrics(name, now)) for name in self._ledger.accounts}
             self._snapshot = Snapshot(self.ticks.version, wall_time(), services)

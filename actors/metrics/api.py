@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, final
 
-import msgspec
 import trio
 
-from switchgear.runtime import Watch, WhenFull
+from switchgear.runtime import WhenFull
 
 from ..errors import UnknownService
+from ..follow import next_version
 from .actor import Board, MetricsActor
+from .ears import listening
 from .ledger import Ledger
 from .records import ServiceMetrics, Snapshot
 from .stream import PATH, Frames, StreamActor
@@ -31,84 +32,89 @@ class Metrics:
     """Figures of each service. Got from ``runtime.metrics``."""
 
     def __init__(
-        self, ref: Ref, ledger: Ledger, board: Board, address: Watch[tuple[str, int] | None]
+        self, ref: Ref, ledger: Ledger, board: Board, ended: trio.Event, address: tuple[str, int] | None
     ) -> None:
         self.ref = ref
         """The actor that services report to."""
         self._ledger = ledger
         self._board = board
+        self._ended = ended
         self._address = address
-        self._states: dict[str, ServiceState] = {}
 
     @classmethod
     async def start(cls, system: System, config: MetricsConfig, *, grace: float) -> Metrics:
-        """Start the metrics actor, and the stream if it is configured, in a tree."""
+        """Start the metrics actor, and the stream if it is configured, in a tree.
+
+        Raises ConfigError if the stream cannot listen where it should.
+        """
         ledger = Ledger()
         board = Board(ledger)
-        address: Watch[tuple[str, int] | None] = Watch(None)
         # A report that finds no room is not lost: the service keeps it and adds the next one to it.
         ref = await system.start(
             partial(MetricsActor, ledger, board, config.interval), "metrics", when_full=WhenFull.FAIL, grace=grace
         )
+        address = None
         if config.websocket:
-            await system.start(partial(StreamActor, config, Frames(board), address), "stream", grace=grace)
-        return cls(ref, ledger, board, address)
+            async with listening(config) as ears:
+                await system.start(partial(StreamActor, config, Frames(board), ears), "stream", grace=grace)
+                address = ears.address
+        return cls(ref, ledger, board, system.ended, address)
 
     def get(self, service: str) -> ServiceMetrics:
         """The figures of a service, up to this moment. Raises UnknownService."""
-        state = self._states.get(service)
-        if state is None:
-            known = ", ".join(self._states) or "none"
-            raise UnknownService(f"there is no service {service!r}; known: {known}", service=service)
-        metrics = self._ledger.metrics(service, trio.current_time(), state.meter.unbooked())
-        return msgspec.structs.replace(metrics, breaker=state.breaker.state.value)
+        try:
+            return self._ledger.metrics(service, trio.current_time())
+        except KeyError:
+            known = ", ".join(self._ledger.accounts) or "none"
+            raise UnknownService(f"there is no service {service!r}; known: {known}", service=service) from None
 
     def all(self) -> dict[str, ServiceMetrics]:
         """The figures of all services, up to this moment."""
-        return {name: self.get(name) for name in self._states}
+        return {name: self.get(name) for name in self._ledger.accounts}
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[trio.MemoryReceiveChannel[Snapshot]]:
-        """A channel of snapshots, one a tick. It holds one: a slow reader finds the latest, and delays nobody."""
+        """A channel of snapshots, one a tick. It holds one: a slow reader finds the latest, and delays nobody.
+
+        It ends with the runtime. (The interval of the ticks is ``metrics.interval`` of the configuration.)
+        """
         send, receive = trio.open_memory_channel[Snapshot](1)
-        taker = receive.clone()
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_forward, self._board, send, taker)
-            with receive:
-                yield receive
-            nursery.cancel_scope.cancel()
+            nursery.start_soon(_forward, self._board, self._ended, send, receive.clone())
+            try:
+                with receive:
+                    yield receive
+            except Exception as error:  # noqa: BLE001 - of the block: raised below, as it is and not in a group
+                failure = error
+            nursery.cancel_scope.cancel(reason="the subscriber has enough")
+        if failure is not None:
+            raise failure
 
     @property
     def websocket_url(self) -> str | None:
         """Where the stream is; None if it is not configured."""
-        if self._address.value is None:
+        if self._address is None:
             return None
-        host, port = self._address.value
+        host, port = self._address
         return f"ws://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
     def join(self, state: ServiceState) -> None:
         """A service has been added."""
-        self._ledger.open(state.name, trio.current_time())
-        self._states[state.name] = state
+        self._ledger.open(state, trio.current_time())
 
     def leave(self, state: ServiceState) -> None:
         """A service has been removed, and its figures with it."""
-        self._states.pop(state.name, None)
-        self._ledger.close(state.name)
+        self._ledger.close(state)
 
 
 async def _forward(
-    board: Board,
-    send: trio.MemorySendChannel[Snapshot],
-    taker: trio.MemoryReceiveChannel[Snapshot],
+    board: Board, ended: trio.Event, send: trio.MemorySendChannel[Snapshot], taker: trio.MemoryReceiveChannel[Snapshot]
 ) -> None:
     version = board.ticks.version
     with send, taker:
-        while True:
-            version = await board.ticks.changed(version)
-            try:
-                send.send_nowait(board.latest())
-            except trio.WouldBlock:
+        while (newer := await next_version(board.ticks, version, ended)) is not None:
+            version = newer
+            if taker.statistics().current_buffer_used:
                 taker.receive_nowait()
-                send.send_nowait(board.latest())
-
+            send.send_nowait(board.latest())

@@ -1,4 +1,4 @@
-"""The sum of all reports. Pure: reports and the time come in, figures come out."""
+"""The sum of all reports, and of what is yet to be reported. Pure: reports and the time come in, figures come out."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ from ..machines.meter import Delta, add, empty
 from .records import ServiceMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from ..service.state import ServiceState
     from .records import Report
 
 _SHED = ("CIRCUIT_OPEN", "RATE_LIMITED", "OVERLOADED")
-
-
 _NOTHING = empty()
 
 
 class Account:
     """One service."""
 
-    __slots__ = ("breaker", "figures", "since", "total")
+    __slots__ = ("figures", "since", "state", "total")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, state: ServiceState, since: float) -> None:
+        self.state = state
         self.since = since
-        self.breaker = "closed"
         self.total = _NOTHING  # until there is something: ten thousand idle services should weigh little
         self.figures: ServiceMetrics | None = None  # of the total, until the next report
 
@@ -37,45 +34,46 @@ class Ledger:
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
-        self.changes = 0
 
-    def open(self, service: str, now: float) -> None:
-        """Figures of this service begin, if they have not yet."""
-        if service not in self.accounts:
-            self.accounts[service] = Account(now)
-            self.changes += 1
+    def open(self, state: ServiceState, now: float) -> None:
+        """Figures of this service begin."""
+        self.accounts[state.name] = Account(state, now)
 
-    def close(self, service: str) -> None:
-        """They end."""
-        if self.accounts.pop(service, None) is not None:
-            self.changes += 1
+    def close(self, state: ServiceState) -> None:
+        """They end. What is still on its way is not for the next service of that name."""
+        self.accounts.pop(state.name, None)
+        for delta in state.meter.unbooked():
+            delta.booked = True
 
     def book(self, report: Report) -> None:
-        """Add a report. Marked as booked even if the service is gone: whoever made it must not count it again."""
-        report.delta.booked = True
+        """Add a report, once: whoever made it must not count it again."""
         account = self.accounts.get(report.service)
-        if account is not None:
+        if account is not None and not report.delta.booked:
             if account.total is _NOTHING:
                 account.total = empty()
             add(account.total, report.delta)
-            account.breaker, account.figures = report.breaker, None
-            self.changes += 1
+            account.figures = None
+        report.delta.booked = True
 
-    def metrics(self, service: str, now: float, more: Iterable[Delta] = ()) -> ServiceMetrics:
+    def metrics(self, service: str, now: float) -> ServiceMetrics:
         """The figures of a service, with what it has not reported yet. KeyError if it is not known."""
         account = self.accounts[service]
-        more = tuple(more)
-        if more:
+        unbooked = account.state.meter.unbooked()
+        if unbooked:
             total = empty()
-            for part in (account.total, *more):
+            for part in (account.total, *unbooked):
                 add(total, part)
             return _figures(total, account, now)
         if account.figures is None:
             account.figures = _figures(account.total, account, now)
             return account.figures
         error = account.total.last_error
-        age = None if error is None else max(0.0, now - error[1])
-        return msgspec.structs.replace(account.figures, uptime=now - account.since, last_error_age=age)
+        return msgspec.structs.replace(
+            account.figures,
+            uptime=now - account.since,
+            last_error_age=None if error is None else max(0.0, now - error[1]),
+            breaker=account.state.breaker.state.value,
+        )
 
 
 def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
@@ -100,7 +98,7 @@ def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
         retries=total.retries,
         fallbacks=sum(total.fallbacks.values()),
         fallbacks_by_source=dict(total.fallbacks),
-        breaker=account.breaker,
+        breaker=account.state.breaker.state.value,
         last_error=code,
         last_error_age=None if when is None else max(0.0, now - when),
         uptime=now - account.since,

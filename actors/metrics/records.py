@@ -53,4 +53,3 @@ class Report(msgspec.Struct, frozen=True):
 
     service: str
     delta: Delta
-    breaker: str

@@ -1,8 +1,8 @@
 """The metrics stream: snapshots as JSON over websocket, to any number of subscribers.
 
-Protocol ``metrics.v1``: a ``hello``, then a ``snapshot`` each tick, then a ``bye``; one JSON object a text frame. Values
-are totals, not increments, so a subscriber that misses some has missed nothing. Each subscriber is a task that takes the
-latest snapshot when it has sent the one before: one that does not read holds up itself, and is put out after a while.
+Protocol ``metrics.v1``: a ``hello``, then a ``snapshot`` each tick, then a ``bye``; one JSON object a text frame. Figures
+are totals, not increments, so a subscriber that misses some has missed nothing. Each one is a task that takes the
+latest snapshot when it has sent the one before: who does not read holds up himself, and is put out after a while.
 
 What trio-websocket needs of us (METRICS.md, section 2): `ConnectionClosed` and everything else stays inside the
 connection it happened on; somebody must read, or pings go unanswered; and a send that was given up has left half a
@@ -12,7 +12,7 @@ frame behind, after which the socket can only be dropped.
 from __future__ import annotations
 
 import logging
-from functools import partial
+import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,19 +22,27 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 
 from switchgear.runtime import Actor
 
+from ..config.check import is_loopback
+
 if TYPE_CHECKING:
-    from switchgear.runtime import Context, Watch
+    from switchgear.runtime import Context
 
     from ..config import MetricsConfig
     from .actor import Board
+    from .ears import Ears
 
 PROTOCOL = "metrics.v1"
 PATH = "/metrics"
-_HANDSHAKE = 5.0  # seconds
-_STALLED = 5.0  # seconds without progress after which a subscriber is put out
+_HANDSHAKE = 5.0  # seconds that it may take
+_HANDSHAKES = 100  # at once; of them, too, there must be an end
+_STALLED = 5.0  # seconds that one frame may take before its subscriber is put out
 _GOODBYE = 1.0  # seconds that saying goodbye may take
 _MAX_MESSAGE = 4096  # bytes that a subscriber may send at once: it has nothing to say
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_REFUSALS = {
+    403: b"pages of other sites may not read the metrics\n",
+    404: b"the metrics stream is at " + PATH.encode() + b"\n",
+    503: b"there are max_subscribers subscribers already\n",
+}
 
 _logger = logging.getLogger("switchgear.metrics")
 _encoder = msgspec.json.Encoder()
@@ -64,28 +72,33 @@ def frame(kind: str, **fields: Any) -> str:
 class StreamActor(Actor):
     """Listens, and feeds subscribers. A crash of it restarts on the same port; it takes no messages."""
 
-    def __init__(self, config: MetricsConfig, frames: Frames, address: Watch[tuple[str, int] | None]) -> None:
+    def __init__(self, config: MetricsConfig, frames: Frames, ears: Ears) -> None:
         self._config = config
-        self._frames = frames
-        self._address = address
-        self._subscribers = 0
+        self._ears = ears
+        self.frames = frames
+        """What to send."""
+        self.shaking = 0
+        """Connections that have not said yet what they want."""
+        self.subscribers = 0
 
     async def setup(self, ctx: Context) -> None:
-        """Listen: on the configured port, or on the one of the last life."""
-        known = self._address.value
-        port = known[1] if known is not None else self._config.port
-        listeners = await trio.open_tcp_listeners(port, host=self._config.host)
-        self._address.set((self._config.host, listeners[0].socket.getsockname()[1]))
-        ctx.start_soon(partial(trio.serve_listeners, self._connection, listeners))
-        self._boot_id = f"{ctx.rng.getrandbits(64):016x}"
+        """Begin to serve."""
+        self.hello = frame(
+            "hello", v=1, server="switchgear", boot_id=f"{ctx.rng.getrandbits(64):016x}", interval=self._config.interval
+        )
+        ctx.start_soon(self._serve)
+
+    async def _serve(self) -> None:
+        await trio.serve_listeners(self._connection, await self._ears.take())
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         """One connection, from handshake to goodbye. Nothing that happens on it leaves it."""
         try:
-            await _Subscriber(stream, self).run()
+            if self.shaking < _HANDSHAKES:
+                await _Subscriber(stream, self).run()
         except* (ConnectionClosed, HandshakeError, trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass  # they come and go as they like
-        except* Exception as errors:  # a bug of ours or of a library: its own connection, and no other, ends of it
+        except* Exception as errors:  # noqa: BLE001 - a bug, ours or a library's: of it ends its connection, no other
             _logger.warning("a metrics connection failed: %r", errors.exceptions)
         finally:
             await trio.aclose_forcefully(stream)
@@ -97,27 +110,16 @@ class StreamActor(Actor):
         # A page of another site must not read along. Browsers always send its origin, also when the site has rebound
         # its own name to our address.
         origin = next((value for name, value in request.headers if name.lower() == b"origin"), None)
-        if origin is not None and urlsplit(origin.decode("latin-1")).hostname not in _LOOPBACK | {self._config.host}:
+        if origin is not None and not _is_local(origin.decode("latin-1")):
             return 403
-        return 503 if self._subscribers >= self._config.max_subscribers else None
+        return 503 if self.subscribers >= self._config.max_subscribers else None
 
-    def joined(self) -> None:
-        """A subscriber has come."""
-        self._subscribers += 1
 
-    def left(self) -> None:
-        """A subscriber has gone."""
-        self._subscribers -= 1
-
-    @property
-    def hello(self) -> str:
-        """The first frame."""
-        return frame("hello", v=1, server="switchgear", boot_id=self._boot_id, interval=self._config.interval)
-
-    @property
-    def frames(self) -> Frames:
-        """What to send."""
-        return self._frames
+def _is_local(origin: str) -> bool:
+    try:
+        return is_loopback(urlsplit(origin).hostname)
+    except ValueError:
+        return False
 
 
 class _Subscriber:
@@ -129,64 +131,83 @@ class _Subscriber:
     def __init__(self, stream: trio.SocketStream, server: StreamActor) -> None:
         self._stream = stream
         self._server = server
-        self._feeding = trio.CancelScope()
+        self._joined = False
+        self._serving = trio.CancelScope()
+        self._sending = trio.CancelScope()
+        self._until = math.inf  # the end of the goodbye
         self._shield = trio.CancelScope(shield=True)
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._await_the_end)
-            with self._shield:
-                await self._converse()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._await_the_end)
+                with self._shield:
+                    await self._converse()
+                nursery.cancel_scope.cancel(reason="the subscriber has gone")
+        finally:
+            self._server.subscribers -= self._joined
 
     async def _await_the_end(self) -> None:
         try:
             await trio.sleep_forever()
         finally:
-            self._feeding.cancel()
-            self._shield.deadline = trio.current_time() + _GOODBYE
+            self._serving.cancel(reason="the stream has ended")
+            self._shield.deadline = self._until = trio.current_time() + _GOODBYE
+            self._sending.deadline = min(self._sending.deadline, self._until)
 
     async def _converse(self) -> None:
         async with trio.open_nursery() as nursery:
+            connection = None
+            with self._serving:
+                connection = await self._shake_hands(nursery)
+                if connection is not None:
+                    nursery.start_soon(_read_nothing, connection)
+                    await self._feed(connection)
+            if connection is not None and self._serving.cancelled_caught:
+                await self._say_goodbye(connection)
+            nursery.cancel_scope.cancel(reason="the connection has ended")
+
+    async def _shake_hands(self, nursery: trio.Nursery) -> WebSocketConnection | None:
+        self._server.shaking += 1
+        try:
             with trio.move_on_after(_HANDSHAKE):
                 request = await wrap_server_stream(
                     nursery, self._stream, message_queue_size=1, max_message_size=_MAX_MESSAGE
                 )
-                connection = await self._accept(request)
-            if connection is not None:
-                self._server.joined()
-                try:
-                    nursery.start_soon(_read_nothing, connection)
-                    await self._feed(connection)
-                finally:
-                    self._server.left()
-            nursery.cancel_scope.cancel()
+                return await self._answer(request)
+        finally:
+            self._server.shaking -= 1
+        return None
 
-    async def _accept(self, request: WebSocketRequest) -> WebSocketConnection | None:
+    async def _answer(self, request: WebSocketRequest) -> WebSocketConnection | None:
         status = self._server.refusal(request)
         if status is not None:
-            await request.reject(status, body=b"")
+            await request.reject(status, body=_REFUSALS[status])
             return None
+        self._server.subscribers += 1  # before anybody else gets to ask whether there is room
+        self._joined = True
         chosen = PROTOCOL if PROTOCOL in request.proposed_subprotocols else None
         return await request.accept(subprotocol=chosen)
 
     async def _feed(self, connection: WebSocketConnection) -> None:
         frames = self._server.frames
-        with self._feeding:
-            if not await self._send(connection, self._server.hello):
-                return
-            version = -1
-            while True:
-                version = await frames.ticks.changed(version)
-                if not await self._send(connection, frames.latest()):
-                    return
-        if await self._send(connection, frame("bye", reason="the runtime has ended")):
-            with trio.move_on_after(_GOODBYE):
-                await connection.aclose()
+        alive = await self._send(connection, self._server.hello)
+        version = -1
+        while alive:
+            version = await frames.ticks.changed(version)
+            alive = await self._send(connection, frames.latest())
+
+    async def _say_goodbye(self, connection: WebSocketConnection) -> None:
+        if await self._send(connection, frame("bye", reason="the stream has ended")):
+            await connection.aclose()
 
     async def _send(self, connection: WebSocketConnection, text: str) -> bool:
-        """False: it has stalled, and half a frame is on the way; the socket can only be dropped."""
-        with trio.move_on_after(_STALLED):
+        """False: it has stalled, and half a frame is on the way; the socket can only be dropped.
+
+        Shielded, so that the end of the actor finds a whole frame sent, or none.
+        """
+        self._sending = trio.CancelScope(shield=True, deadline=min(trio.current_time() + _STALLED, self._until))
+        with self._sending:
             await connection.send_message(text)
             return True
         return False

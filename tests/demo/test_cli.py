@@ -150,8 +150,8 @@ def test_run_on_a_port_that_is_taken(file):
         path = file(f"[metrics]\nport = {taken.getsockname()[1]}\n")
         with switchgear_command("run", path) as process:
             out, err = process.communicate(timeout=20)
-    assert (process.returncode, out) == (1, "")
-    assert err.splitlines()[-1].startswith("switchgear: /stream")
+    assert (process.returncode, out) == (2, "")
+    assert err.splitlines()[-1].startswith("metrics.port: ")
     assert os.strerror(errno.EADDRINUSE) in err.splitlines()[-1]
 
 
