@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 from typing import NoReturn, final
 
+from ..errors import ConfigError
+
 
 @final
 class Secret:
@@ -13,6 +15,8 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
+        if not isinstance(value, str):
+            raise ConfigError(f"a Secret is text, not a {type(value).__name__}")
         self._value = value
 
     def reveal(self) -> str:
@@ -31,10 +35,19 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(self._bytes(), other._bytes())
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
+
+    def _bytes(self) -> bytes:
+        return self._value.encode("utf-8", "surrogatepass")  # an environment variable may be no valid UTF-8
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Secret:
+        return self
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled: pass the reference to it (env, file) instead")

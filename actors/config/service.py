@@ -2,78 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from ..errors import ConfigError
 from .auth import Auth
-from .check import at_least, header, name, number, url
+from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, between
 from .fallback import Fallback
 from .policy import BreakerConfig, BulkheadConfig, HealthCheckConfig, RateLimit, RetryPolicy, TimeoutConfig
+from .record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-OUR_HEADERS = frozenset({
-    *("host", "content-length", "transfer-encoding", "connection", "x-request-id", "x-retry-attempt"),
-})
-"""What frames a request and names it is ours to write; a second one would make two requests of one."""
+__all__ = ["OUR_HEADERS", "InstanceConfig", "ServiceConfig"]
 
 
-class InstanceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class InstanceConfig(Record, frozen=True, forbid_unknown_fields=True):
     """One instance of a service."""
 
-    endpoint: str
+    endpoint: Url
     """Its base URL."""
-    id: str = ""
+    id: Text = ""
     """Unique in its service; the endpoint if empty."""
-    weight: float = 1.0
+    weight: Annotated[float, between(0, 1e9)] = 1.0
     """Its share of the calls; 0 takes it out."""
-    metadata: dict[str, str] = {}
-
-    def __post_init__(self) -> None:
-        url("endpoint", self.endpoint)
-        if number("weight", self.weight) < 0:
-            raise ConfigError(f"weight: must be 0 or more, not {self.weight!r}")
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     """One external service. Give ``base_url``, or ``instances``, or neither and register instances at run time."""
 
-    name: str
-    base_url: str | None = None
-    version: str = ""
+    name: Name
+    base_url: Url | None = None
+    version: Text = ""
     auth: Auth | None = None
     rate_limit: RateLimit | None = None
     timeout: TimeoutConfig = TimeoutConfig()
     retry: RetryPolicy = RetryPolicy()
     breaker: BreakerConfig = BreakerConfig()
     bulkhead: BulkheadConfig = BulkheadConfig()
-    fallbacks: tuple[Fallback, ...] = ()
+    fallbacks: Sequence[Fallback] = ()
     """Tried in this order when a call fails."""
     health_check: HealthCheckConfig | None = None
     balancer: Literal["round_robin", "weighted_random", "p2c"] = "p2c"
-    instances: tuple[InstanceConfig, ...] = ()
-    headers: dict[str, str] = {}
-    """Sent with every request."""
+    instances: Sequence[InstanceConfig] = ()
+    headers: Headers = msgspec.field(default_factory=dict)
+    """Sent with every request. Their values are not shown: they may be credentials."""
     follow_redirects: bool = False
     """Only on the same origin."""
-    max_response_bytes: int = 10_000_000
+    max_response_bytes: Count = 10_000_000
     """Of a decoded body."""
 
-    def __post_init__(self) -> None:
-        name("name", self.name)
-        msgspec.structs.force_setattr(self, "fallbacks", tuple(self.fallbacks))  # a list is welcome
-        msgspec.structs.force_setattr(self, "instances", tuple(self.instances))
-        if self.base_url is not None:
-            url("base_url", self.base_url)
-            if self.instances:
-                raise ConfigError("base_url: give either base_url or instances, not both")
-        for header_name, value in self.headers.items():
-            header("headers", header_name, value)
-            if header_name.lower() in OUR_HEADERS:
-                raise ConfigError(f"headers.{header_name}: is set by Switchgear for each request: leave it out")
-        at_least("max_response_bytes", self.max_response_bytes, 1)
-        ids = [instance.id or instance.endpoint for instance in self.instances]
-        twice = next((one for one in ids if ids.count(one) > 1), None)
-        if twice is not None:
-            raise ConfigError(f"instances: two of them have the id {twice!r}: ids are unique in a service")
+    def __repr__(self) -> str:
+        return f"ServiceConfig({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        for key in self.__struct_fields__:
+            yield key, getattr(self, key) if key != "headers" else dict.fromkeys(self.headers, "***")
+
+    @classmethod
+    def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
+        """One way to find the service, and one id for each instance."""
+        if record.base_url is not None and record.instances:
+            yield "base_url", "give either base_url or instances, not both"
+        seen = set()
+        for index, instance in enumerate(record.instances or ()):
+            own = getattr(instance, "id", None) or getattr(instance, "endpoint", None)
+            if own is not None and own in seen:
+                yield f"instances[{index}]", f"there is an instance {own!r:.80} already: ids are unique in a service"
+            seen.add(own)

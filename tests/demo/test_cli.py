@@ -103,7 +103,7 @@ def test_check_reports_every_fault_with_file_key_and_reason(file, capsys):
     for key, reason in [
         ("services[0].breaker.failure_treshold", "failure_threshold"),
         ("services[0].retry.max_attempts", "at least 1"),
-        ("metrics.interval", "str"),
+        ("metrics.interval", "finite number"),
     ]:
         assert any(key in fault and reason in fault for fault in faults), (key, err)
 
