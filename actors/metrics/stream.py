@@ -1,8 +1,8 @@
 """The metrics stream: snapshots as JSON over websocket, to any number of subscribers.
 
-Protocol ``metrics.v1``: a ``hello``, then a ``snapshot`` each tick, then a ``bye``; one JSON object a text frame. Figures
-are totals, not increments, so a subscriber that misses some has missed nothing. Each one is a task that takes the
-latest snapshot when it has sent the one before: who does not read holds up himself, and is put out after a while.
+Protocol ``metrics.v1``: a ``hello``, then a ``snapshot`` each tick, then a ``bye``; one JSON object a text frame. The
+figures are totals, so a subscriber that misses some has missed nothing. Each one is a task that takes the latest
+snapshot when it has sent the one before: who does not read holds up himself, and is put out after a while.
 
 What trio-websocket needs of us (METRICS.md, section 2): `ConnectionClosed` and everything else stays inside the
 connection it happened on; somebody must read, or pings go unanswered; and a send that was given up has left half a
