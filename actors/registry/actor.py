@@ -37,6 +37,8 @@ class Entry:
         self.service = service
         self.instances: dict[str, ServiceInstance] = {}
         self.trackers: dict[str, HealthTracker] = {}
+        self.probes: dict[str, set[trio.CancelScope]] = {}
+        """Checks under way, by instance: they end with it."""
         self.check: HealthCheckConfig | None = None
         self.configured: frozenset[str] = frozenset()
         """Ids that came with the configuration: they go with it too."""
@@ -48,6 +50,11 @@ class Entry:
         if self.scope is not None:
             self.scope.cancel(reason=reason)
             self.scope = None
+
+    def end_probes(self, id: str, reason: str) -> None:
+        """What is asked of an instance that is not there any more needs no answer."""
+        for scope in self.probes.get(id, ()):
+            scope.cancel(reason=reason)
 
     def found(self) -> Found:
         """All that anybody may know of it."""
@@ -63,7 +70,9 @@ class Entry:
 class RegistryActor(Actor):
     """Answers the messages of `records.py`."""
 
-    concurrency = 100  # health checks on demand; everything else is done at once
+    # Health checks on demand, each of which waits for its peers. Far more than there are services: if hanging checks
+    # could fill it, who registers would wait for them, and `check_all` would check some after the others.
+    concurrency = 10_000
 
     def __init__(self, door: Callable[[ServiceConfig | None], Door], *, check_health: bool) -> None:
         self._open_door = door
@@ -110,24 +119,28 @@ class RegistryActor(Actor):
     def _configure(self, config: ServiceConfig) -> Found:
         entry = self._entries.setdefault(config.name, Entry(config.name))
         wanted = {one.id: one for one in _static(config)}
-        for gone in entry.configured - wanted.keys():
-            self._remove(entry, gone)
+        # Sorted: the order of events must not hang on how Python hashes strings today.
+        changed = [self._remove(entry, gone) for gone in sorted(entry.configured - wanted.keys())]
         entry.configured = frozenset(wanted)
-        for instance in wanted.values():
-            self._put(entry, instance)
+        changed += [self._put(entry, instance) for instance in wanted.values()]
         if entry.check != config.health_check:
-            self._check_anew(entry, config.health_check)
-        entry.publish()
+            changed.append(self._check_anew(entry, config.health_check))
+        if any(changed):  # a new rate limit, say, is nothing to those who follow the instances
+            entry.publish()
         return entry.found()
 
-    def _check_anew(self, entry: Entry, check: HealthCheckConfig | None) -> None:
+    def _check_anew(self, entry: Entry, check: HealthCheckConfig | None) -> bool:
+        """True if that has changed the health of an instance."""
+        changed: list[bool] = []
         entry.check = check
         entry.trackers.clear()  # the thresholds are others
         entry.end_checks("the health check has been configured anew")
         if check is None:  # nobody is left to find out that an instance is well again
-            for instance in entry.instances.values():
-                self._set_health(entry, instance, HealthStatus.UNKNOWN, "it is not checked any more")
+            why = "it is not checked any more"
+            known = list(entry.instances.values())
+            changed = [self._set_health(entry, instance, HealthStatus.UNKNOWN, why) for instance in known]
         self._watch_health(entry)
+        return any(changed)
 
     def _forget(self, service: str) -> bool:
         entry = self._entries.pop(service, None)
@@ -156,6 +169,8 @@ class RegistryActor(Actor):
         entry.instances[instance.id] = put
         if known is None:
             self._emit(InstanceRegistered, instance)
+        elif known.endpoint != instance.endpoint:
+            entry.end_probes(instance.id, "the instance has moved")
         return known is None or msgspec.structs.replace(put, last_seen=known.last_seen) != known
 
     def _deregister(self, service: str, id: str) -> bool:
@@ -167,6 +182,7 @@ class RegistryActor(Actor):
 
     def _remove(self, entry: Entry, id: str) -> bool:
         entry.trackers.pop(id, None)
+        entry.end_probes(id, "the instance is gone")
         instance = entry.instances.pop(id, None)
         if instance is not None:
             self._emit(InstanceDeregistered, instance)
@@ -204,7 +220,17 @@ class RegistryActor(Actor):
         results: dict[str, HealthCheckResult] = {}
 
         async def one(instance: ServiceInstance) -> None:
-            result = results[instance.id] = await probe(self._door, instance, check)
+            underway = entry.probes.setdefault(instance.id, set())
+            with trio.CancelScope() as scope:
+                underway.add(scope)
+                try:
+                    results[instance.id] = result = await probe(self._door, instance, check)
+                finally:
+                    underway.discard(scope)
+                    if not underway and entry.probes.get(instance.id) is underway:
+                        del entry.probes[instance.id]
+            if scope.cancelled_caught:
+                return
             known = entry.instances.get(instance.id)
             # It may have gone, or moved, or be checked in another way by now: then this says nothing of it.
             if entry.check is check and known is not None and _same(known, instance):
@@ -214,7 +240,7 @@ class RegistryActor(Actor):
         async with trio.open_nursery() as nursery:
             for instance in instances:
                 nursery.start_soon(one, instance)
-        return [results[instance.id] for instance in instances]
+        return [results[instance.id] for instance in instances if instance.id in results]
 
     def _observed(
         self, entry: Entry, known: ServiceInstance, check: HealthCheckConfig, result: HealthCheckResult

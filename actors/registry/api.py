@@ -66,7 +66,7 @@ class Registry:
         Raises:
             UnknownService: there is no service of that name.
             ConfigError: the endpoint is no URL, or the weight no number of 0 or more.
-            InvalidRequest: it is no `ServiceInstance`, or has no id.
+            InvalidRequest: it is no `ServiceInstance`, has no id, or a field of another type than it should be.
         """
         if not isinstance(instance, ServiceInstance):
             raise InvalidRequest(f"register takes a ServiceInstance, not a {type(instance).__name__}")
@@ -75,7 +75,7 @@ class Registry:
         finite("weight", instance.weight)
         if not isinstance(instance.id, str) or not instance.id:
             raise InvalidRequest("an instance needs an id that is unique in its service", service=instance.name)
-        own = msgspec.structs.replace(instance, metadata=dict(instance.metadata))  # the caller may go on with his
+        own = _checked(instance)
         return self._there(await ask(self._ref, Register(own)), instance.name)
 
     async def deregister(self, service: str, id: str) -> bool:
@@ -134,6 +134,14 @@ class Registry:
         self._known(service)
         found: Found | None = await ask(self._ref, Look(service))
         return self._there(found, service)
+
+
+def _checked(instance: ServiceInstance) -> ServiceInstance:
+    """A copy with all types as declared, which constructing a Struct does not look at; and with metadata of its own."""
+    try:
+        return msgspec.convert(msgspec.structs.asdict(instance), ServiceInstance)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"the instance cannot be registered: {error}", service=instance.name) from None
 
 
 async def _changes(watch: Watch[InstanceSet], ended: trio.Event) -> AsyncGenerator[InstanceSet, None]:

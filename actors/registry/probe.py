@@ -25,7 +25,7 @@ _MAX_BYTES = 65_536  # of a health answer; more than that is not healthy
 async def probe(door: Door, instance: ServiceInstance, check: HealthCheckConfig) -> HealthCheckResult:
     """Ask one instance how it is. Never raises for what the instance does."""
     begun = trio.current_time()
-    wire = Wire("GET", check.path, (("User-Agent", "switchgear health check"), ("Accept", "*/*")), b"")
+    wire = Wire("GET", check.path, (("User-Agent", "switchgear health check"), ("Accept", "*/*")), replayable=True)
     healthy, detail = False, f"no answer within {check.timeout:g} s"
     with trio.CancelScope(deadline=begun + check.timeout):
         try:
