@@ -4,6 +4,8 @@
 
     async with sg.open_runtime("services.toml") as runtime:
         charge = await runtime.service("payments").get("/charges/42", type=Charge)
+
+The names here are all there is to know; what is behind them is in `switchgear.actors` and `switchgear.runtime`.
 """
 
 from importlib.metadata import version as _version

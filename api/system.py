@@ -193,7 +193,7 @@ class _Doors:
         if self._transport is not None:
             given = self._transport
             return HttpxDoor(lambda: given, owned=False)
-        # As many idle ones as there can be calls at once: with fewer, each lull would cost the next burst its handshakes.
+        # As many idle ones as there can be calls at once: with fewer, each lull costs the next burst its handshakes.
         most = 100 if config is None else config.bulkhead.max_concurrent
         return DirectDoor(Pool(expiry=_IDLE, per_instance=most, total=2 * most), self._tls, self._watch_over)
 

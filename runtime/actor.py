@@ -56,9 +56,7 @@ class Context:
         envelope = in_hand.get()
         return math.inf if envelope is None else envelope.deadline
 
-    def resize(
-        self, concurrency: int, *, capacity: int | None = None, when_full: WhenFull | None = None
-    ) -> None:
+    def resize(self, concurrency: int, *, capacity: int | None = None, when_full: WhenFull | None = None) -> None:
         """Change how many messages this life may have in hand at once, and what its mailbox holds and does when full.
 
         What is in hand and queued stays so; the new bounds hold for what comes. None leaves as it is.

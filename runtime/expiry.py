@@ -1,9 +1,9 @@
 """Timeouts without a cancel scope: one heap and one sleeping task for a whole runtime.
 
-A cancel scope for each ask (and for each attempt on a connection) would say the same and cost 5 us of the caller's time;
-a heap entry costs a tenth of that and most are never looked at again, for most asks are answered in time. Entries of what
-is over stay until they reach the top or the heap has doubled, whichever is first: amortised O(log n), and never more than
-twice the live ones.
+A cancel scope for each ask (and for each attempt on a connection) would say the same and cost 5 us of the caller's
+time; a heap entry costs a tenth of that and most are never looked at again, for most asks are answered in time. Entries
+of what is over stay until they reach the top or the heap has doubled, whichever is first: amortised O(log n), and never
+more than twice the live ones.
 """
 
 from __future__ import annotations

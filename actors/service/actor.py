@@ -75,9 +75,7 @@ class ServiceActor(Actor):
         if self._road is not None:
             self._road = self._build(config)
         bulkhead = config.bulkhead
-        self._ctx.resize(
-            bulkhead.max_concurrent, capacity=bulkhead.max_queue, when_full=WhenFull(bulkhead.when_full)
-        )
+        self._ctx.resize(bulkhead.max_concurrent, capacity=bulkhead.max_queue, when_full=WhenFull(bulkhead.when_full))
 
     async def _metered(self, road: Road, request: Request) -> ServiceResponse[Any]:
         started = trio.current_time()

@@ -75,20 +75,16 @@ class Connection:
 
     async def body(self, max_bytes: int) -> bytes:
         """The rest of the response, as it is on the wire. ResponseTooLarge past ``max_bytes``."""
-        parser, size = self.parser, 0
-        while not parser.complete:
-            size = self._checked(max_bytes)
+        parser = self.parser
+        while True:
+            if parser.body_size > max_bytes:
+                raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
+            if parser.complete:
+                break
             await self._read()
-        size = self._checked(max_bytes)
         chunks, parser.chunks = parser.chunks, []
         self.finish()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _checked(self, max_bytes: int) -> int:
-        size = sum(map(len, self.parser.chunks))
-        if size > max_bytes:
-            raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
-        return size
 
     async def chunk(self) -> bytes | None:
         """The next piece of the body; None at its end, after which the connection may be usable again."""

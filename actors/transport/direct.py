@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 class DirectDoor:
     """See `Door`. One for each service; it owns the service's connections."""
 
-    def __init__(
-        self, pool: Pool, tls: Callable[[], ssl.SSLContext], watch_over: Callable[[Expiring], None]
-    ) -> None:
+    def __init__(self, pool: Pool, tls: Callable[[], ssl.SSLContext], watch_over: Callable[[Expiring], None]) -> None:
         self.pool = pool
         self._reaper = _Reaper(pool, watch_over)
         self._watch_over = watch_over  # `Expiries.add`: deadlines that cost no cancel scope
@@ -65,7 +63,8 @@ class DirectDoor:
 
     async def _request(self, to: Target, wire: Wire, now: float, timeout: float, deadline: float) -> Connection:
         """Send a request and read the head of its answer; the connection is then the caller's to give back."""
-        data = head.encode(to, wire.method, wire.target, head.block(wire.constant), wire.headers, len(wire.body))
+        constant = head.block(wire.constant)
+        data = head.encode(to, wire.method, wire.target, constant=constant, headers=wire.headers, size=len(wire.body))
         connection = self.pool.take(to, now)
         if connection is not None:
             try:
@@ -75,17 +74,15 @@ class DirectDoor:
                     raise
                 if not wire.replayable:
                     error.message = (
-                        "the peer closed a kept-alive connection just as the request was sent: whether it was processed "
-                        "is unknown, and this request is not one that may be repeated"
+                        "the peer closed a kept-alive connection just as the request was sent: whether it was "
+                        "processed is unknown, and this request is not one that may be repeated"
                     )
                     raise
         connection = Connection(await self._connect(to, timeout, deadline))
         self.pool.connected()
         return await self._send(to, connection, wire, data, deadline)
 
-    async def _send(
-        self, to: Target, connection: Connection, wire: Wire, data: bytes, deadline: float
-    ) -> Connection:
+    async def _send(self, to: Target, connection: Connection, wire: Wire, data: bytes, deadline: float) -> Connection:
         connection.expiry = deadline
         if deadline != math.inf:
             self._watch_over(connection)

@@ -42,7 +42,7 @@ def _host(to: Target) -> bytes:
 
 
 def encode(
-    to: Target, method: str, target: str, constant: bytes, headers: tuple[tuple[str, str], ...], size: int | None
+    to: Target, method: str, target: str, *, constant: bytes, headers: tuple[tuple[str, str], ...], size: int | None
 ) -> bytes:
     """The head of one request.
 

@@ -45,7 +45,7 @@ class PlainLink:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
 
     async def send_all(self, data: bytes) -> None:
         """Usually one system call and no wait."""
@@ -107,7 +107,7 @@ class TLSLink:
         return bytes(await self._stream.receive_some(_READ))
 
     def is_stale(self) -> bool:
-        """Readable is stale: a close_notify, or bytes nobody asked for. (A session ticket comes with the first answer.)"""
+        """Readable is stale: a close_notify, or bytes unasked for. (A session ticket comes with the first answer.)"""
         return self._transport.socket.is_readable()
 
     def close(self) -> None:
