@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import h11
 
-from ..errors import TransportError
-from .parser import MAX_HEAD, Parsed
+from ..errors import ResponseTooLarge, ServiceError, TransportError
+from .parser import MAX_RAW, Parsed
 
 _REQUEST = {False: b"GET", True: b"HEAD"}  # h11 wants to know what is being answered; the rest of it does not matter
 
@@ -16,7 +16,7 @@ class H11Parser(Parsed):
     def begin(self, *, head: bool) -> None:
         """Expect a response."""
         super().begin(head=head)
-        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_RAW)
         self._connection.send(h11.Request(method=_REQUEST[head], target=b"/", headers=[(b"Host", b"x")]))
         self._connection.send(h11.EndOfMessage())
 
@@ -26,8 +26,12 @@ class H11Parser(Parsed):
             self.reusable = False  # more than was asked for
             return
         self.started = True
+        since = len(self.chunks)
         self._connection.receive_data(data)
         self._events()
+        if not self.headed:
+            self._unfinished(len(data))
+        self._gather(since)
 
     def end(self) -> None:
         """The peer has closed."""
@@ -43,19 +47,23 @@ class H11Parser(Parsed):
             try:
                 event = self._connection.next_event()
             except h11.RemoteProtocolError as error:
-                raise (
-                    self._truncated() if "closed" in str(error) else TransportError(f"it is not HTTP: {error}")
-                ) from None
+                raise self._refusal(error) from None
             match event:
                 case h11.NEED_DATA:
                     return
                 case h11.PAUSED | h11.ConnectionClosed():
                     raise TransportError("it switches to another protocol, which nobody asked for")
+                case h11.InformationalResponse():
+                    self._head(event)
+                    self.headers = []
                 case h11.Response():
                     self._head(event)
+                    self._framed()
                 case h11.Data():
                     self.chunks.append(bytes(event.data))
+                    self.body_size += len(event.data)
                 case h11.EndOfMessage():
+                    self._count(sum(len(name) + len(value) for name, value in event.headers))
                     self.complete = True
                     trailing, closed = self._connection.trailing_data
                     states = self._connection.states
@@ -63,8 +71,12 @@ class H11Parser(Parsed):
                         states[h11.SERVER] is h11.DONE and not trailing and not closed and not self._until_close
                     )
 
-    def _head(self, event: h11.Response) -> None:
+    def _head(self, event: h11.Response | h11.InformationalResponse) -> None:
         self.status = event.status_code
         self.headers = [(bytes(name), bytes(value)) for name, value in event.headers.raw_items()]
         self._count(sum(len(name) + len(value) for name, value in self.headers))
-        self._framed()
+
+    def _refusal(self, error: h11.RemoteProtocolError) -> ServiceError:
+        if error.error_status_hint == 431:  # also for a line of the chunked coding that does not end
+            return ResponseTooLarge(f"its head is larger than {MAX_RAW} bytes")
+        return self._truncated() if "closed" in str(error) else TransportError(f"it is not HTTP: {error}")

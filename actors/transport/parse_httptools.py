@@ -12,8 +12,8 @@ class HttptoolsParser(Parsed):
     """See `parser.ResponseParser`. The ``on_`` methods are llhttp's callbacks."""
 
     def begin(self, *, head: bool) -> None:
-        """Expect a response. The C parser goes on with the next one, unless the last was cut short."""
-        fresh = not getattr(self, "reusable", False)
+        """Expect a response. The C parser goes on with the next one, unless it has not seen the end of the last."""
+        fresh = not getattr(self, "reusable", False) or self._to_head
         super().begin(head=head)
         if fresh:
             self._parser = httptools.HttpResponseParser(self)
@@ -24,10 +24,12 @@ class HttptoolsParser(Parsed):
             self.reusable = False  # more than was asked for
             return
         self.started = True
+        since = len(self.chunks)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            raise TransportError("it switches to another protocol, which nobody asked for") from None
+            if not self.complete:
+                raise TransportError("it switches to another protocol, which nobody asked for") from None
         except httptools.HttpParserCallbackError as error:
             if isinstance(error.__context__, ServiceError):
                 raise error.__context__ from None
@@ -37,7 +39,8 @@ class HttptoolsParser(Parsed):
                 raise TransportError(f"it is not HTTP: {error}") from None
             self.reusable = False  # what came behind a whole answer is nobody's
         if not self.headed:
-            self._count(0 if self.headers else len(data))
+            self._unfinished(len(data))
+        self._gather(since)
 
     def end(self) -> None:
         """The peer has closed."""
@@ -47,18 +50,23 @@ class HttptoolsParser(Parsed):
             self.complete = True
         self.reusable = False
 
-    # ---- callbacks
+    # ---- callbacks. Those that come when the response is complete are about bytes that are nobody's.
 
     def on_message_begin(self) -> None:
         if self.complete:  # a second response to one request
             self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.complete:
+            return
+        value = value.strip(b" \t")  # llhttp leaves what stands behind a value
         if not self.headed:  # else it is a trailer
             self.headers.append((name, value))
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
+        if self.complete:
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:
             self.headers.clear()
@@ -66,10 +74,14 @@ class HttptoolsParser(Parsed):
         if self._framed() and self._to_head:
             # llhttp does not know that it answers a HEAD, and would wait for the body that the headers announce.
             self.complete = True
+            self.reusable = self._keeps_alive(self._parser.get_http_version())
 
     def on_body(self, data: bytes) -> None:
-        if not self.complete:
+        if self.complete:  # of an answer to HEAD, which has none
+            self.reusable = False
+        else:
             self.chunks.append(data)
+            self.body_size += len(data)
 
     def on_message_complete(self) -> None:
         if self.status < 200:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_HEADERS = 100
-MAX_HEAD = 65_536  # bytes of names and values; also of one unfinished line
+MAX_HEAD = 65_536  # bytes of names and values, trailers included
+MAX_RAW = 2 * MAX_HEAD  # bytes of a head that has not ended: blanks, reasons and 1xx responses are no headers
 
 
 class ResponseParser(Protocol):
@@ -27,6 +28,8 @@ class ResponseParser(Protocol):
     """As on the wire, in order."""
     chunks: list[bytes]
     """Pieces of the body that nobody has taken yet."""
+    body_size: int
+    """Bytes of body so far, taken or not."""
     started: bool
     """A byte of the response has come."""
     headed: bool
@@ -61,11 +64,23 @@ class Parsed:
         self.chunks: list[bytes] = []
         self.started = self.headed = self.complete = self.reusable = False
         self._to_head = head
-        self._head_size = 0
+        self.body_size = 0
+        self._head_size = self._raw_size = 0
         self._until_close = False
 
+    def _gather(self, since: int) -> None:
+        """One piece of what one `feed` has found: a peer may send chunks of a byte, and an object for each is dear."""
+        if len(self.chunks) - since > 1:
+            self.chunks[since:] = [b"".join(self.chunks[since:])]
+
+    def _unfinished(self, size: int) -> None:
+        """So many bytes have come, and the head is still not whole. The parsers keep them, or some of them."""
+        self._raw_size += size
+        if self._raw_size > MAX_RAW:
+            raise ResponseTooLarge(f"its head is larger than {MAX_RAW} bytes")
+
     def _count(self, size: int) -> None:
-        """So many bytes more of head."""
+        """So many bytes more of names and values."""
         self._head_size += size
         if self._head_size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
             raise ResponseTooLarge(f"its head is larger than {MAX_HEAD} bytes or {MAX_HEADERS} headers")
@@ -82,6 +97,12 @@ class Parsed:
         bodiless = self._to_head or self.status in (204, 304)
         self._until_close = not (bodiless or lengths or codings)
         return bodiless
+
+    def _keeps_alive(self, version: str) -> bool:
+        """RFC 9112, section 9.3: does the peer keep the connection, if its answer has no body?"""
+        values = [value for name, value in self.headers if name.lower() == b"connection"]
+        options = {option.strip().lower() for option in b",".join(values).split(b",")}
+        return b"close" not in options and (version == "1.1" or b"keep-alive" in options)
 
     def _truncated(self) -> TransportError:
         where = "its body" if self.headed else "its head" if self.started else "any answer"
