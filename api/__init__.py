@@ -28,6 +28,7 @@ from switchgear.actors.config import RuntimeConfig as RuntimeConfig
 from switchgear.actors.config import Secret as Secret
 from switchgear.actors.config import ServiceConfig as ServiceConfig
 from switchgear.actors.config import TimeoutConfig as TimeoutConfig
+from switchgear.actors.config import TLSConfig as TLSConfig
 from switchgear.actors.config import load_config as load_config
 from switchgear.actors.errors import ActorCrashed as ActorCrashed
 from switchgear.actors.errors import AuthFailed as AuthFailed

@@ -22,7 +22,7 @@ from switchgear.actors.metrics import Metrics
 from switchgear.actors.registry import Health, Registry
 from switchgear.actors.service.actor import ServiceActor
 from switchgear.actors.service.state import ServiceState
-from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, shared_tls
+from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, TLSContexts
 from switchgear.runtime import ActorError, Intensity, WhenFull, open_system
 
 from .service import Service
@@ -185,7 +185,7 @@ class _Doors:
 
     def __init__(self, transport: httpx.AsyncBaseTransport | None, expiries: Expiries) -> None:
         self._transport = transport
-        self._tls = shared_tls()
+        self._tls = TLSContexts()
         self._watch_over = expiries.add
 
     def __call__(self, config: ServiceConfig | None) -> Door:
@@ -195,7 +195,8 @@ class _Doors:
             return HttpxDoor(lambda: given, owned=False)
         # As many idle ones as there can be calls at once: with fewer, each lull costs the next burst its handshakes.
         most = 100 if config is None else config.bulkhead.max_concurrent
-        return DirectDoor(Pool(expiry=_IDLE, per_instance=most, total=2 * most), self._tls, self._watch_over)
+        pool = Pool(expiry=_IDLE, per_instance=most, total=2 * most)
+        return DirectDoor(pool, partial(self._tls.get, None if config is None else config.tls), self._watch_over)
 
 
 @asynccontextmanager

@@ -23,3 +23,4 @@ from .runtime import RuntimeConfig as RuntimeConfig
 from .secret import Secret as Secret
 from .service import InstanceConfig as InstanceConfig
 from .service import ServiceConfig as ServiceConfig
+from .tls import TLSConfig as TLSConfig

@@ -96,6 +96,12 @@ def _path(value: str) -> str | None:
     return f"must start with '/' and have no spaces, backslashes or '#', not {value!r:.80}"
 
 
+def _loopback(value: str) -> str | None:
+    if "[" not in value and is_loopback(value):
+        return None
+    return "must be this machine (127.0.0.1, ::1 or localhost): whoever can connect can read; put a proxy before it"
+
+
 def header_name(value: str) -> str | None:
     """The name of a header."""
     return None if _TOKEN.fullmatch(value) else f"{value!r:.80} is not a header name: letters, digits and '-'"
@@ -158,6 +164,7 @@ Pause: TypeAlias = Annotated[float, between(0.001, 1e9)]
 Name: TypeAlias = Annotated[str, _name]
 """One that can stand in a path, a log and a metric."""
 Text: TypeAlias = Annotated[str, _text]
+LocalHost: TypeAlias = Annotated[str, _loopback]
 Path: TypeAlias = Annotated[str, _path]
 Url: TypeAlias = Annotated[str, url_problem]
 HeaderName: TypeAlias = Annotated[str, header_name]

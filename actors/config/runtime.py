@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from .check import Count, FromZero, HeaderText, Pause, Text, between
+from .check import Count, FromZero, HeaderText, LocalHost, Pause, between
 from .fallback import AlternativeFallback
 from .record import Record, is_a
 from .service import ServiceConfig
@@ -19,7 +19,7 @@ class MetricsConfig(Record, frozen=True, forbid_unknown_fields=True):
 
     interval: Pause = 1.0
     """Seconds between two snapshots."""
-    host: Text = "127.0.0.1"
+    host: LocalHost = "127.0.0.1"
     port: Annotated[int, between(0, 65535)] = 0
     """0: any free one; see ``runtime.metrics.websocket_url``."""
     websocket: bool = True

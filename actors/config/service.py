@@ -12,6 +12,7 @@ from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, between
 from .fallback import Fallback
 from .policy import BreakerConfig, BulkheadConfig, HealthCheckConfig, RateLimit, RetryPolicy, TimeoutConfig
 from .record import Record
+from .tls import TLSConfig, unverified_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,19 +56,24 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     """Only on the same origin."""
     max_response_bytes: Count = 10_000_000
     """Of a decoded body."""
+    tls: TLSConfig = TLSConfig()
+    """For ``https`` addresses."""
 
     def __repr__(self) -> str:
         return f"ServiceConfig({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
-        for key in self.__struct_fields__:
-            yield key, getattr(self, key) if key != "headers" else dict.fromkeys(self.headers, "***")
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        shown = {key: getattr(self, key) for key in self.__struct_fields__}
+        return list((shown | {"headers": dict.fromkeys(self.headers, "***")}).items())
 
     @classmethod
     def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
         """One way to find the service, and one id for each instance."""
         if record.base_url is not None and record.instances:
             yield "base_url", "give either base_url or instances, not both"
+        for url in (record.base_url, *(getattr(one, "endpoint", None) for one in record.instances or ())):
+            if isinstance(record.tls, TLSConfig) and (problem := unverified_problem(record.tls, url)) is not None:
+                yield "tls.verify", problem
         seen = set()
         for index, instance in enumerate(record.instances or ()):
             own = getattr(instance, "id", None) or getattr(instance, "endpoint", None)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Context
 
-    from ..config import HealthCheckConfig, ServiceConfig
+    from ..config import HealthCheckConfig, ServiceConfig, TLSConfig
     from ..transport import Door
 
 
@@ -40,6 +40,7 @@ class Entry:
         self.probes: dict[str, set[trio.CancelScope]] = {}
         """Checks under way, by instance: they end with it."""
         self.check: HealthCheckConfig | None = None
+        self.config: ServiceConfig | None = None
         self.configured: frozenset[str] = frozenset()
         """Ids that came with the configuration: they go with it too."""
         self.watch = Watch(InstanceSet(service, 0, (), ()))
@@ -82,7 +83,7 @@ class RegistryActor(Actor):
     async def setup(self, ctx: Context) -> None:
         """Go on from the last life, checks included."""
         self._ctx = ctx
-        self._door = self._open_door(None)
+        self._doors: dict[TLSConfig | None, Door] = {}
         if isinstance(ctx.previous, dict):
             self._entries = ctx.previous
         for entry in self._entries.values():
@@ -94,7 +95,15 @@ class RegistryActor(Actor):
 
     async def teardown(self) -> None:
         """Close the connections of the health checks."""
-        await self._door.aclose()
+        for door in self._doors.values():
+            await door.aclose()
+
+    def _door_to(self, entry: Entry) -> Door:
+        """The checks have connections of their own, shared by services that speak TLS alike."""
+        tls = None if entry.config is None else entry.config.tls
+        if tls not in self._doors:
+            self._doors[tls] = self._open_door(entry.config)
+        return self._doors[tls]
 
     async def handle(self, message: Any) -> Any:
         """One message."""
@@ -118,6 +127,7 @@ class RegistryActor(Actor):
 
     def _configure(self, config: ServiceConfig) -> Found:
         entry = self._entries.setdefault(config.name, Entry(config.name))
+        entry.config = config
         wanted = {one.id: one for one in _static(config)}
         # Sorted: the order of events must not hang on how Python hashes strings today.
         changed = [self._remove(entry, gone) for gone in sorted(entry.configured - wanted.keys())]
@@ -224,7 +234,7 @@ class RegistryActor(Actor):
             with trio.CancelScope() as scope:
                 underway.add(scope)
                 try:
-                    results[instance.id] = result = await probe(self._door, instance, check)
+                    results[instance.id] = result = await probe(self._door_to(entry), instance, check)
                 finally:
                     underway.discard(scope)
                     if not underway and entry.probes.get(instance.id) is underway:

@@ -12,7 +12,8 @@ import trio
 from ..ask import ask
 from ..config.check import finite
 from ..config.check import url as check_url
-from ..errors import InvalidRequest, ServiceError, UnknownService
+from ..config.tls import unverified_problem
+from ..errors import ConfigError, InvalidRequest, ServiceError, UnknownService
 from ..follow import next_version
 from ..instance import ServiceInstance
 from .actor import RegistryActor
@@ -36,7 +37,7 @@ class Registry:
     def __init__(self, ref: Ref, ended: trio.Event) -> None:
         self._ref = ref
         self._ended = ended
-        self._services: dict[str, None] = {}  # in the order in which they came
+        self._services: dict[str, ServiceConfig] = {}  # in the order in which they came
 
     @classmethod
     async def start(
@@ -49,7 +50,7 @@ class Registry:
     async def configure(self, config: ServiceConfig) -> Watch[InstanceSet]:
         """Take over what a service's configuration says of instances and health checks; returns the service's watch."""
         found: Found = await ask(self._ref, Configure(config))
-        self._services[config.name] = None
+        self._services[config.name] = config
         return found.watch
 
     async def forget(self, service: str) -> None:
@@ -73,6 +74,9 @@ class Registry:
         self._known(instance.name)
         check_url("endpoint", instance.endpoint)
         finite("weight", instance.weight)
+        problem = unverified_problem(self._services[instance.name].tls, instance.endpoint)
+        if problem is not None:
+            raise ConfigError(f"tls.verify: {problem}", service=instance.name)
         if not isinstance(instance.id, str) or not instance.id:
             raise InvalidRequest("an instance needs an id that is unique in its service", service=instance.name)
         own = _checked(instance)

@@ -9,6 +9,6 @@ from .door import Door as Door
 from .door import Reply as Reply
 from .door import Wire as Wire
 from .httpx_door import HttpxDoor as HttpxDoor
-from .httpx_door import shared_tls as shared_tls
 from .pool import Pool as Pool
 from .pool import PoolStatistics as PoolStatistics
+from .tls import TLSContexts as TLSContexts

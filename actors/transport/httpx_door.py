@@ -7,7 +7,6 @@ operation, of which we want none, and a third of the cost of a call.
 from __future__ import annotations
 
 import math
-import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -32,18 +31,6 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 
 # Their texts quote what we would send, credentials and all: they are not kept as a cause, which a log would print.
 _TELL_TALES = (httpx.LocalProtocolError, httpx.InvalidURL)
-
-
-def shared_tls() -> Callable[[], ssl.SSLContext]:
-    """One TLS context for a whole runtime, made when the first connection needs it: it costs 18 ms and 0.8 MB."""
-    made: list[ssl.SSLContext] = []
-
-    def context() -> ssl.SSLContext:
-        if not made:
-            made.append(ssl.create_default_context())
-        return made[0]
-
-    return context
 
 
 class HttpxDoor:
