@@ -81,7 +81,7 @@ def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
     errors = dict(total.errors)
     for code, count in total.refused.items():
         errors[code] = errors.get(code, 0) + count
-    code, when = total.last_error or (None, None)
+    code, when = (None, None) if total.last_error is None else total.last_error
     p50, p95, p99 = (histogram.quantile(q) for q in (0.5, 0.95, 0.99))
     return ServiceMetrics(
         count=histogram.count + sum(total.refused.values()),

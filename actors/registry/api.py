@@ -80,7 +80,8 @@ class Registry:
         if not isinstance(instance.id, str) or not instance.id:
             raise InvalidRequest("an instance needs an id that is unique in its service", service=instance.name)
         own = _checked(instance)
-        return self._there(await ask(self._ref, Register(own)), instance.name)
+        there: ServiceInstance = self._there(await ask(self._ref, Register(own)), instance.name)
+        return there
 
     async def deregister(self, service: str, id: str) -> bool:
         """Forget an instance: it gets no more calls; those under way end normally. False if it was not known.

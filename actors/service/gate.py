@@ -30,7 +30,7 @@ class Gate:
         self._sleep = trio.CancelScope()  # of the pump: a token that comes back shortens it
 
     async def enter(self, now: float, deadline: float) -> bool:
-        """Wait for a token from ``now`` on; returns whether there was a wait. Cancelled: it goes to the next in the queue.
+        """Wait for a token from ``now`` on; returns whether there was a wait. Cancelled: it goes to the next in line.
 
         Raises:
             RateLimited: the turn would come after ``deadline``; said at once, with ``retry_at``.

@@ -1,7 +1,7 @@
 """One connection, and one exchange at a time on it.
 
-An exchange that does not end whole (cancelled, timed out, failed, half-read) leaves the connection closed: nothing of it
-can ever be mistaken for the answer to somebody else.
+An exchange that does not end whole (cancelled, timed out, failed, half-read) leaves the connection closed: nothing of
+it can ever be mistaken for the answer to somebody else.
 """
 
 from __future__ import annotations
