@@ -81,7 +81,7 @@ def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
     errors = dict(total.errors)
     for code, count in total.refused.items():
         errors[code] = errors.get(code, 0) + count
-    code, when = (None, None) if total.last_error is None else total.last_error
+    last = total.last_error
     p50, p95, p99 = (histogram.quantile(q) for q in (0.5, 0.95, 0.99))
     return ServiceMetrics(
         count=histogram.count + sum(total.refused.values()),
@@ -99,7 +99,7 @@ def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
         fallbacks=sum(total.fallbacks.values()),
         fallbacks_by_source=dict(total.fallbacks),
         breaker=account.state.breaker.state.value,
-        last_error=code,
-        last_error_age=None if when is None else max(0.0, now - when),
+        last_error=None if last is None else last[0],
+        last_error_age=None if last is None else max(0.0, now - last[1]),
         uptime=now - account.since,
     )
