@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, WebSocketRequest, wrap_server_stream
+from wsproto.utilities import ProtocolError
 
 from switchgear.runtime import Actor
 
@@ -98,6 +99,8 @@ class StreamActor(Actor):
                 await _Subscriber(stream, self).run()
         except* (ConnectionClosed, HandshakeError, trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass  # they come and go as they like
+        except* ProtocolError:
+            pass  # of a peer that breaks the protocol; trio-websocket may then want to close what is closing already
         except* Exception as errors:  # noqa: BLE001 - a bug, ours or a library's: of it ends its connection, no other
             _logger.warning("a metrics connection failed: %r", errors.exceptions)
         finally:
@@ -105,7 +108,7 @@ class StreamActor(Actor):
 
     def refusal(self, request: WebSocketRequest) -> int | None:
         """The status to refuse a handshake with, or None."""
-        if urlsplit(request.path).path != PATH:
+        if request.path.partition("?")[0] != PATH:
             return 404
         # A page of another site must not read along. Browsers always send its origin, also when the site has rebound
         # its own name to our address.

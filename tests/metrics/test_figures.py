@@ -236,8 +236,9 @@ async def test_a_slow_subscriber_finds_the_latest_and_only_that(autojump_clock) 
 
 
 async def test_all_subscribers_get_the_same_snapshot(autojump_clock) -> None:
-    async with sg.open_runtime(sg.RuntimeConfig(metrics=TICKING)) as runtime, runtime.metrics.subscribe() as one:
-        async with runtime.metrics.subscribe() as other:
+    async with sg.open_runtime(sg.RuntimeConfig(metrics=TICKING)) as runtime:
+        subscribe = runtime.metrics.subscribe
+        async with subscribe() as one, subscribe() as other:
             first = await one.receive()
             assert first is await other.receive()
 

@@ -138,10 +138,10 @@ async def run_storm(storm, seed):
 
     model, upstream, seen = Model(), Upstream(answer), []
     config = sg.ServiceConfig("svc", instances=(), retry=ONCE, health_check=CHECK)
-    still = sg.RegistryConfig(check_health=False)  # checks are made when the storm says so
-    everything = sg.RuntimeConfig((config,), metrics=QUIET, registry=still)
-    async with sg.open_runtime(everything, transport=upstream, seed=seed) as runtime, runtime.events() as events:
-        async with trio.open_nursery() as nursery:
+    on_demand = sg.RegistryConfig(check_health=False)  # checks are made when the storm says so
+    everything = sg.RuntimeConfig((config,), metrics=QUIET, registry=on_demand)
+    async with sg.open_runtime(everything, transport=upstream, seed=seed) as runtime:
+        async with runtime.events() as events, trio.open_nursery() as nursery:
             nursery.start_soon(collect, runtime.registry, seen)
             await trio.testing.wait_all_tasks_blocked()
             for step in storm:
