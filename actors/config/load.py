@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import ConfigError
-from .record import Partial, Record, Wrong, fields, is_secret, is_struct, item, kind, options, reader
+from .record import Partial, Record, Wrong, fields, is_secret, is_struct, item, kind, options, plain, reader
 from .runtime import RuntimeConfig
 from .secret import Secret
 
@@ -144,7 +144,7 @@ class _Walk:
             if key in known:
                 sound[key] = self.value(one, known[key][0], f"{path}.{key}")
             else:
-                self._wrong(f"{path}.{key!s:.80}", f"unknown key{_nearest(str(key), known)}")
+                self._wrong(f"{path}.{plain(key)}", f"unknown key{_nearest(str(key), known)}")
         for field in msgspec.structs.fields(struct):
             if field.required and field.name not in value:
                 self._wrong(f"{path}.{field.name}", "is missing and has no default")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Reader: TypeAlias = Callable[[Any], Any]
+
+
+_PLAIN = re.compile(r"[\w-]{1,80}")
 
 
 class Wrong(Exception):
@@ -173,7 +177,7 @@ def _texts(value: Any) -> Any:
         raise Wrong(f"must be a table, not {kind(value)}")
     for key, text in value.items():
         if not isinstance(key, str) or not isinstance(text, str):
-            raise Wrong("must be text", f".{key!s:.80}")
+            raise Wrong("must be text", f".{plain(key)}")
     return dict(value)  # the caller may go on with his
 
 
@@ -222,6 +226,11 @@ _BASIC: dict[Any, Reader] = {
     str: _str,
     Secret: _secret,
 }
+
+
+def plain(key: object) -> str:
+    """A key as part of a path: quoted if it is not a simple one, so that a fault stays on its line."""
+    return key if isinstance(key, str) and _PLAIN.fullmatch(key) else f"{key!r:.80}"
 
 
 def kind(value: object) -> str:
