@@ -26,20 +26,20 @@ class H11Parser(Parsed):
             self.reusable = False  # more than was asked for
             return
         self.started = True
-        since = len(self.chunks)
+        pieces, body_size = len(self.chunks), self.body_size
         self._connection.receive_data(data)
         self._events()
-        if not self.headed:
-            self._unfinished(len(data))
-        self._gather(since)
+        if not self.complete or len(self.chunks) > 1:
+            self._fed(data, pieces, body_size)
 
     def end(self) -> None:
         """The peer has closed."""
         if not self.complete:
             self._connection.receive_data(b"")
-            self._events()
-            if not self.complete:
-                raise self._truncated()
+            try:
+                self._events()
+            except TransportError:  # all that came before it was good
+                raise self._truncated() from None
         self.reusable = False
 
     def _events(self) -> None:
@@ -47,7 +47,7 @@ class H11Parser(Parsed):
             try:
                 event = self._connection.next_event()
             except h11.RemoteProtocolError as error:
-                raise self._refusal(error) from None
+                raise _refusal(error) from None
             match event:
                 case h11.NEED_DATA:
                     return
@@ -76,7 +76,8 @@ class H11Parser(Parsed):
         self.headers = [(bytes(name), bytes(value)) for name, value in event.headers.raw_items()]
         self._count(sum(len(name) + len(value) for name, value in self.headers))
 
-    def _refusal(self, error: h11.RemoteProtocolError) -> ServiceError:
-        if error.error_status_hint == 431:  # also for a line of the chunked coding that does not end
-            return ResponseTooLarge(f"its head is larger than {MAX_RAW} bytes")
-        return self._truncated() if "closed" in str(error) else TransportError(f"it is not HTTP: {error}")
+
+def _refusal(error: h11.RemoteProtocolError) -> ServiceError:
+    if error.error_status_hint == 431:  # also for a line of the chunked coding that does not end
+        return ResponseTooLarge(f"{MAX_RAW} bytes of it are neither its head nor its body")
+    return TransportError(f"it is not HTTP: {error}")

@@ -24,7 +24,7 @@ class HttptoolsParser(Parsed):
             self.reusable = False  # more than was asked for
             return
         self.started = True
-        since = len(self.chunks)
+        pieces, body_size = len(self.chunks), self.body_size
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -38,9 +38,8 @@ class HttptoolsParser(Parsed):
             if not self.complete:
                 raise TransportError(f"it is not HTTP: {error}") from None
             self.reusable = False  # what came behind a whole answer is nobody's
-        if not self.headed:
-            self._unfinished(len(data))
-        self._gather(since)
+        if not self.complete or len(self.chunks) > 1:
+            self._fed(data, pieces, body_size)
 
     def end(self) -> None:
         """The peer has closed."""

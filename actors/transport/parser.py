@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_HEADERS = 100
 MAX_HEAD = 65_536  # bytes of names and values, trailers included
-MAX_RAW = 2 * MAX_HEAD  # bytes of a head that has not ended: blanks, reasons and 1xx responses are no headers
+MAX_RAW = 2 * MAX_HEAD  # bytes in a row that end neither head nor body: blanks, 1xx responses, extensions of chunks
 
 
 class ResponseParser(Protocol):
@@ -68,16 +68,16 @@ class Parsed:
         self._head_size = self._raw_size = 0
         self._until_close = False
 
-    def _gather(self, since: int) -> None:
-        """One piece of what one `feed` has found: a peer may send chunks of a byte, and an object for each is dear."""
-        if len(self.chunks) - since > 1:
-            self.chunks[since:] = [b"".join(self.chunks[since:])]
-
-    def _unfinished(self, size: int) -> None:
-        """So many bytes have come, and the head is still not whole. The parsers keep them, or some of them."""
-        self._raw_size += size
-        if self._raw_size > MAX_RAW:
-            raise ResponseTooLarge(f"its head is larger than {MAX_RAW} bytes")
+    def _fed(self, data: bytes, pieces: int, body_size: int) -> None:
+        """One `feed` is done; there were so many pieces and so much body before it."""
+        if len(self.chunks) - pieces > 1:  # a peer may send chunks of a byte, and an object for each is dear
+            self.chunks[pieces:] = [b"".join(self.chunks[pieces:])]
+        if self.body_size > body_size:
+            self._raw_size = 0
+        elif not self.complete:  # the parsers keep such bytes, or some of them
+            self._raw_size += len(data)
+            if self._raw_size > MAX_RAW:
+                raise ResponseTooLarge(f"{MAX_RAW} bytes of it are neither its head nor its body")
 
     def _count(self, size: int) -> None:
         """So many bytes more of names and values."""
