@@ -68,7 +68,8 @@ class ServiceError(Exception):
         return f"{where}{self.message}"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.message!r}, service={self.service!r}, request_id={self.request_id!r})"
+        where = f"service={self.service!r}, request_id={self.request_id!r}, code={self.code.value}"
+        return f"{type(self).__name__}({self.message!r}, {where})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.__dict__)
