@@ -114,7 +114,8 @@ def _check(options: argparse.Namespace) -> int:
         return _FAULTS
     config = load_config(options.file)
     names = ", ".join(service.name for service in config.services) or "none"
-    print(f"{options.file}: no faults; {len(config.services)} services: {names}")
+    count = len(config.services)
+    print(f"{options.file}: no faults; {count} service{'' if count == 1 else 's'}: {names}")
     return _DONE
 
 

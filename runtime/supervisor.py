@@ -335,7 +335,7 @@ class Supervisor:
     def bury(self, reason: str) -> None:
         """No more lives, for it and for all below it."""
         self.state = State.STOPPED
-        for child in self._children.values():
+        for child in reversed(self._children.values()):  # as they were stopped
             if not child.gone.is_set():
                 self._bury(child, reason)
 
