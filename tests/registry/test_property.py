@@ -140,19 +140,19 @@ async def run_storm(storm, seed):
     config = sg.ServiceConfig("svc", instances=(), retry=ONCE, health_check=CHECK)
     on_demand = sg.RegistryConfig(check_health=False)  # checks are made when the storm says so
     everything = sg.RuntimeConfig((config,), metrics=QUIET, registry=on_demand)
-    async with sg.open_runtime(everything, transport=upstream, seed=seed) as runtime:
-        async with runtime.events() as events, trio.open_nursery() as nursery:
-            nursery.start_soon(collect, runtime.registry, seen)
+    opened = sg.open_runtime(everything, transport=upstream, seed=seed)
+    async with opened as runtime, runtime.events() as events, trio.open_nursery() as nursery:
+        nursery.start_soon(collect, runtime.registry, seen)
+        await trio.testing.wait_all_tasks_blocked()
+        for step in storm:
+            await perform(step, model, runtime, upstream, broken)
             await trio.testing.wait_all_tasks_blocked()
-            for step in storm:
-                await perform(step, model, runtime, upstream, broken)
-                await trio.testing.wait_all_tasks_blocked()
-                found = await runtime.registry.discover("svc")
-                assert {one.id: (one.endpoint[7:], one.weight, one.health.value) for one in found} == model.known
-                assert sorted(told(events)) == sorted(model.events)
-                model.events.clear()
-                assert {one.id for one in seen[-1].routable} == model.routable
-            nursery.cancel_scope.cancel()
+            found = await runtime.registry.discover("svc")
+            assert {one.id: (one.endpoint[7:], one.weight, one.health.value) for one in found} == model.known
+            assert sorted(told(events)) == sorted(model.events)
+            model.events.clear()
+            assert {one.id for one in seen[-1].routable} == model.routable
+        nursery.cancel_scope.cancel()
     check_published(seen)
 
 
