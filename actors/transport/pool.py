@@ -50,7 +50,7 @@ class Pool:
         self.idle = 0
         self.in_use = 0
         self._connected = self._reused = self._stale = self._expired = 0
-        self._closed = False
+        self._kept: set[Target] | None = None  # None: any
 
     def take(self, to: Target, now: float) -> Connection | None:
         """An idle connection that is still good, or None: connect one, and tell by `connected`."""
@@ -77,7 +77,7 @@ class Pool:
     def give_back(self, to: Target, connection: Connection, now: float) -> None:
         """An exchange has ended, somehow: kept if it is usable and there is room, closed otherwise."""
         self.in_use -= 1
-        if not connection.usable or self._closed:
+        if not connection.usable or (self._kept is not None and to not in self._kept):
             connection.close()
             return
         stack = self._stacks.setdefault(to, deque())
@@ -104,7 +104,8 @@ class Pool:
         return due
 
     def keep_only(self, targets: set[Target]) -> None:
-        """Instances have gone: their idle connections go now, those in use when their exchange has ended."""
+        """Other instances have gone: their idle connections go now, those in use when their exchange has ended."""
+        self._kept = targets
         for to in self._stacks.keys() - targets:
             for connection in self._stacks.pop(to):
                 self.idle -= 1
@@ -112,7 +113,6 @@ class Pool:
 
     def close(self) -> None:
         """Close all that is idle, now, and all that is in use when it comes back."""
-        self._closed = True
         self.keep_only(set())
 
     def statistics(self) -> PoolStatistics:
