@@ -49,17 +49,16 @@ class PlainLink:
 
     async def send_all(self, data: bytes) -> None:
         """Usually one system call and no wait."""
-        sent = 0
+        rest = memoryview(data)  # slices of bytes would copy what is left of a large body again and again
         while True:
             try:
-                sent += self._socket.send(data[sent:] if sent else data)
+                rest = rest[self._socket.send(rest) :]
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._socket)
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
-            else:
-                if sent == len(data):
-                    return
+            if not rest:
+                return
 
     async def receive_some(self) -> bytes:
         """Waits first: a peer on the network has not answered before we ask."""
