@@ -31,7 +31,10 @@ from switchgear.actors.config import (
     Secret,
     ServiceConfig,
     TimeoutConfig,
+    TLSConfig,
+    check,
 )
+from switchgear.actors.config.runtime import alternatives
 from switchgear.actors.errors import ConfigError, ErrorCode
 
 ALL = {
@@ -49,6 +52,7 @@ ALL = {
     AlternativeFallback: {"service": "other"},
     InstanceConfig: {"endpoint": "http://a"},
     ServiceConfig: {"name": "a"},
+    TLSConfig: {},
     MetricsConfig: {},
     RegistryConfig: {},
     RuntimeConfig: {},
@@ -164,6 +168,7 @@ BAD = [
     (ServiceConfig, {"base_url": "http://a", "instances": [InstanceConfig("http://b")]}, "base_url: give either"),
     (ServiceConfig, {"instances": [InstanceConfig("http://b")] * 2}, r"instances\[1\]: there is an instance"),
     (ServiceConfig, {"instances": [InstanceConfig("http://b", "x"), InstanceConfig("http://c", "x")]}, "instances"),
+    (ServiceConfig, {"base_url": "https://a.example", "tls": TLSConfig(verify=False)}, "tls.verify: "),
     (MetricsConfig, {"port": 65536}, "port: must be from 0 to 65535"),
     (MetricsConfig, {"host": "0.0.0.0"}, "host: must be this machine"),
     (MetricsConfig, {"host": ""}, "host: must be this machine"),
@@ -172,6 +177,9 @@ BAD = [
     (RuntimeConfig, {"services": [ServiceConfig("a"), ServiceConfig("a")]}, r"services\[1\].name: there is a service"),
     (RuntimeConfig, {"app_name": " a"}, "app_name: must be text of Latin-1"),
     (RuntimeConfig, {"app_version": "1\r\nX: y"}, "app_version: must be text of Latin-1"),
+    (TLSConfig, {"min_version": "1.1"}, "min_version: must be one of '1.2', '1.3'"),
+    (TLSConfig, {"key_file": __file__}, "key_file: is of no use without cert_file"),
+    (TLSConfig, {"ca_file": "/no/such.pem"}, "ca_file: there is no file '/no/such.pem'"),
     (BasicAuth, {"username": "a:b"}, "username: must not have a ':'"),
     (BasicAuth, {"password": Secret("a\nb")}, "password: must have no control characters"),
     (ApiKeyAuth, {"name": "X Key"}, "name: 'X Key' is not a header name"),
@@ -326,6 +334,21 @@ def test_alternatives_that_lead_nowhere_or_in_a_circle():
 def test_a_chain_of_alternatives_may_be_longer_than_the_stack():
     chain = loop(*([n + 1] for n in range(1500)), [])
     assert len(RuntimeConfig(chain).services) == 1501
+
+
+def test_all_alternatives_of_some_services_can_be_asked_about():
+    assert alternatives(loop([1], [])) == []
+    assert alternatives(loop([1])) == ["services[0].fallbacks: the alternative 's1' is no service; known: s0"]
+
+
+def test_single_values_can_be_checked_as_those_of_records_are():
+    check.finite("weight", 0)
+    check.url("endpoint", "http://a")
+    for value in (-1, math.nan, True, "1"):
+        with pytest.raises(ConfigError, match=r"^weight: must be"):
+            check.finite("weight", value)
+    with pytest.raises(ConfigError, match=r"^endpoint: must start with"):
+        check.url("endpoint", "a")
 
 
 def test_the_public_names_are_the_same():

@@ -86,6 +86,10 @@ def test_by_environment(monkeypatch):
     assert CANARY not in repr(config)
 
 
+def test_as_it_is_among_dicts_in_code():
+    assert load_config(bearer(Secret(CANARY))).services[0].auth == BearerAuth(Secret(CANARY))
+
+
 def test_by_file_next_to_the_configuration(tmp_path):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "token").write_bytes(f"\ufeff{CANARY}\r\n".encode())

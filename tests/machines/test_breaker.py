@@ -256,6 +256,19 @@ def test_a_trial_that_never_settles_does_not_hold_it_half_open_for_ever():
     assert breaker.state is CLOSED
 
 
+@pytest.mark.parametrize("how", ["success", "failure", "cancel"])
+def test_a_trial_that_was_given_up_says_nothing_when_it_comes_back(how):
+    breaker = opened()
+    lost = breaker.try_acquire(10.0)
+    later = [breaker.try_acquire(20.0), breaker.try_acquire(20.0)]
+    getattr(lost, how)(20.0)
+    assert breaker.state is HALF_OPEN
+    assert breaker.try_acquire(20.0) is None  # nor does it make room
+    for permit in later:
+        permit.success(21.0)
+    assert breaker.state is CLOSED
+
+
 def test_settled_twice_is_settled_once():
     breaker = CircuitBreaker(CONFIG)
     permit = breaker.try_acquire(0.0)

@@ -100,6 +100,7 @@ def test_jitter_is_not_lost_at_the_cap(jitter, least):
         ("Sun, 99 Nov 1994 08:49:40 GMT", None),
         ("Sun, 31 Feb 1994 08:49:40 GMT", None),
         ("Sun, 06 Nov 1994 99:99:99 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:61 GMT", None),
     ],
 )
 def test_retry_after(value, seconds):
