@@ -273,6 +273,25 @@ async def test_a_check_of_an_instance_that_went_or_moved_meanwhile_counts_for_no
         assert await health(upstream.runtime) == {"moved": UNKNOWN, "again": UNKNOWN}
 
 
+async def test_a_check_under_the_old_configuration_says_nothing_under_the_new(autojump_clock) -> None:
+    old, new = checks(interval=1000.0), checks(interval=1000.0, statuses=(503, 503), path="/new")
+
+    async def slow(request):
+        await trio.sleep(1)
+        return 503
+
+    async with running(slow, base_url=A, health_check=old) as (_, upstream):
+        await trio.sleep(5)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upstream.runtime.health.check, "svc")
+            await trio.sleep(0.5)
+            await upstream.runtime.reconfigure("svc", sg.ServiceConfig("svc", A, retry=ONCE, health_check=new))
+        await trio.sleep(0.2)
+        assert await health(upstream.runtime) == {A: UNHEALTHY}  # as it was
+        await trio.sleep(1)
+        assert await health(upstream.runtime) == {A: HEALTHY}
+
+
 async def test_checks_that_are_configured_anew_start_anew(autojump_clock) -> None:
     async with running(200, health_check=checks(interval=5.0)) as (_, upstream):
         await trio.sleep(12)
@@ -386,9 +405,11 @@ async def test_checking_all_leaves_out_who_is_removed_meanwhile(autojump_clock) 
             results.update(await runtime.health.check_all())
 
         async with trio.open_nursery() as nursery:
-            await runtime.remove_service("s1")
             nursery.start_soon(check)
+            nursery.start_soon(runtime.registry.forget, "s1")  # what removing it comes to, in the same moment
         assert sorted(results) == ["s0", "s2"]
+        await runtime.remove_service("s0")
+        assert list(await runtime.health.check_all()) == ["s2"]
 
 
 async def test_checking_all_at_the_end_of_the_runtime_is_one_plain_error(autojump_clock) -> None:
