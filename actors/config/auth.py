@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from .check import HeaderName, header_value
+from .check import OUR_HEADERS, HeaderName, header_value
 from .record import Record
 from .secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def _revealed(check: Callable[[str], str | None]) -> Callable[[Secret], str | None]:
@@ -36,6 +36,12 @@ class ApiKeyAuth(Record, frozen=True, forbid_unknown_fields=True, tag_field="typ
     key: HeaderSecret
     name: HeaderName = "X-API-Key"
     location: Literal["header", "query"] = "header"
+
+    @classmethod
+    def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
+        """A key in ``Content-Length`` or ``Host`` would make another request of it."""
+        if record.location == "header" and (record.name or "").lower() in OUR_HEADERS:
+            yield "name", f"{record.name} is set by Switchgear for each request: the key needs a header of its own"
 
 
 class BearerAuth(Record, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="bearer"):

@@ -31,6 +31,14 @@ OUR_HEADERS = frozenset(
 """What frames a request and names it is ours to write; a second one would make two requests of one."""
 
 
+def shown(value: object) -> str:
+    """A value as a fault quotes it: short, and whatever it is, for a fault must not end in another error."""
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):  # Python writes no number of 4300 digits, and no list deeper than its stack
+        return "one that is too large to be shown"
+
+
 def finite(key: str, value: object) -> None:
     """Raises ConfigError if ``value`` is no finite number from 0."""
     reason = number(value) or _from_zero(value)
@@ -56,19 +64,19 @@ def is_loopback(host: str | None) -> bool:
 def number(value: Any) -> str | None:
     """A number that is one: no boolean, no NaN, no infinity."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e300 < value < 1e300:
-        return f"must be a finite number, not {value!r:.80}"
+        return f"must be a finite number, not {shown(value)}"
     return None
 
 
 def between(low: float, high: float) -> Check:
     """A number from ``low`` to ``high``."""
-    return lambda value: None if low <= value <= high else f"must be from {low:g} to {high:g}, not {value!r:.80}"
+    return lambda value: None if low <= value <= high else f"must be from {low:g} to {high:g}, not {shown(value)}"
 
 
 def at_least(least: int) -> Check:
     """A whole number, not below ``least``."""
     return lambda value: (
-        None if least <= value <= _MOST else f"must be a whole number of at least {least}, not {value!r:.80}"
+        None if least <= value <= _MOST else f"must be a whole number of at least {least}, not {shown(value)}"
     )
 
 
@@ -83,7 +91,7 @@ def _from_zero(value: Any) -> str | None:
 def _name(value: str) -> str | None:
     if _NAME.fullmatch(value):
         return None
-    return f"must be 1 to 64 letters, digits, '.', '_' or '-', not {value!r:.80}"
+    return f"must be 1 to 64 letters, digits, '.', '_' or '-', not {shown(value)}"
 
 
 def _text(value: str) -> str | None:
@@ -93,7 +101,7 @@ def _text(value: str) -> str | None:
 def _path(value: str) -> str | None:
     if _PATH.fullmatch(value):
         return None
-    return f"must start with '/' and have no spaces, backslashes or '#', not {value!r:.80}"
+    return f"must start with '/' and have no spaces, backslashes or '#', not {shown(value)}"
 
 
 def _loopback(value: str) -> str | None:
@@ -104,7 +112,7 @@ def _loopback(value: str) -> str | None:
 
 def header_name(value: str) -> str | None:
     """The name of a header."""
-    return None if _TOKEN.fullmatch(value) else f"{value!r:.80} is not a header name: letters, digits and '-'"
+    return None if _TOKEN.fullmatch(value) else f"{shown(value)} is not a header name: letters, digits and '-'"
 
 
 def header_value(value: str) -> str | None:
@@ -133,7 +141,7 @@ def _headers(value: dict[str, str]) -> str | None:
 
 def url_problem(value: object) -> str | None:
     """The base URL of a service. It is not quoted: people put passwords into URLs."""
-    if not isinstance(value, str) or re.search(r"[\x00-\x20\x7f\\]", value):
+    if not isinstance(value, str) or re.search(r"[\x00-\x20\x7f\\\ud800-\udfff]", value):
         return "must be a URL without spaces, control characters or backslashes"
     try:
         parts = urlsplit(value)

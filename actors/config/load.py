@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import ConfigError
+from .check import shown
 from .record import Partial, Record, Wrong, fields, is_secret, is_struct, item, kind, options, plain, reader
 from .runtime import RuntimeConfig
 from .secret import Secret
@@ -133,7 +134,7 @@ class _Walk:
         said = value.get(tag)
         if not isinstance(said, str) or said not in known:
             what = f"must be one of {', '.join(map(repr, sorted(known)))}"
-            return self._wrong(f"{path}.{tag}", what + (f", not {said!r:.80}" if tag in value else "; it is missing"))
+            return self._wrong(f"{path}.{tag}", what + (f", not {shown(said)}" if tag in value else "; it is missing"))
         return self._record({key: one for key, one in value.items() if key != tag}, known[said], path)
 
     def _record(self, value: Mapping[str, Any], struct: type[Record], path: str) -> Any:
@@ -144,7 +145,7 @@ class _Walk:
             if key in known:
                 sound[key] = self.value(one, known[key][0], f"{path}.{key}")
             else:
-                self._wrong(f"{path}.{plain(key)}", f"unknown key{_nearest(str(key), known)}")
+                self._wrong(f"{path}.{plain(key)}", f"unknown key{_nearest(key, known)}")
         for field in msgspec.structs.fields(struct):
             if field.required and field.name not in value:
                 self._wrong(f"{path}.{field.name}", "is missing and has no default")
@@ -161,8 +162,11 @@ class _Walk:
         if not isinstance(raw, Mapping) or len(raw) != 1 or not isinstance(raw.get("env", raw.get("file")), str):
             raise Wrong('a secret is given by reference: { env = "NAME" } or { file = "path" }, never as it is')
         if "env" in raw:
-            value = os.environ.get(raw["env"], "") if "\0" not in raw["env"] else ""
-            if not value:
+            try:
+                value = os.environ.get(raw["env"], "")
+            except UnicodeEncodeError:  # JSON can hold half a character: no variable has such a name
+                value = ""
+            if not value.strip():
                 variable = raw["env"] if re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", raw["env"]) else "that is named here"
                 raise Wrong(f"the environment variable {variable} is not set, or empty")
             return Secret(value)
@@ -175,6 +179,7 @@ class _Walk:
         return Secret(value)
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(key[:80], known, n=1, cutoff=0.5)
+def _nearest(key: object, known: Iterable[str]) -> str:
+    text = key[:80] if isinstance(key, str) else shown(key)
+    close = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from ..errors import ConfigError
-from .check import number
+from .check import number, shown
 from .secret import Secret
 
 if TYPE_CHECKING:
@@ -143,15 +143,15 @@ def _checked(read: Reader, check: Callable[[Any], str | None], value: Any) -> An
 
 def _choice(known: tuple[str, ...], value: Any) -> Any:
     if not isinstance(value, str) or value not in known:
-        raise Wrong(f"must be one of {', '.join(map(repr, known))}, not {value!r:.80}")
+        raise Wrong(f"must be one of {', '.join(map(repr, known))}, not {shown(value)}")
     return value
 
 
 def _member(enumeration: type[enum.Enum], value: Any) -> Any:
     try:
         return enumeration(value)
-    except ValueError:
-        raise Wrong(f"must be one of {', '.join(one.value for one in enumeration)}, not {value!r:.80}") from None
+    except (ValueError, RecursionError):  # it says what it did not find, however deeply nested
+        raise Wrong(f"must be one of {', '.join(one.value for one in enumeration)}, not {shown(value)}") from None
 
 
 def _sequence(read: Reader, value: Any) -> Any:
@@ -168,7 +168,7 @@ def _sequence(read: Reader, value: Any) -> Any:
 
 def _pair(reads: list[Reader], value: Any) -> Any:
     if not isinstance(value, (list, tuple)) or len(value) != len(reads):
-        raise Wrong(f"must be an array of {len(reads)}, not {value!r:.80}")
+        raise Wrong(f"must be an array of {len(reads)}, not {shown(value)}")
     return tuple(_sequence(read, [part])[0] for read, part in zip(reads, value, strict=True))
 
 
@@ -189,13 +189,13 @@ def _record(structs: tuple[type[Record], ...], value: Any) -> Any:
 
 def _bool(value: Any) -> Any:
     if not isinstance(value, bool):
-        raise Wrong(f"must be true or false, not {value!r:.80}")
+        raise Wrong(f"must be true or false, not {shown(value)}")
     return value
 
 
 def _int(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise Wrong(f"must be a whole number, not {value!r:.80}")
+        raise Wrong(f"must be a whole number, not {shown(value)}")
     return value
 
 
@@ -230,7 +230,7 @@ _BASIC: dict[Any, Reader] = {
 
 def plain(key: object) -> str:
     """A key as part of a path: quoted if it is not a simple one, so that a fault stays on its line."""
-    return key if isinstance(key, str) and _PLAIN.fullmatch(key) else f"{key!r:.80}"
+    return key if isinstance(key, str) and _PLAIN.fullmatch(key) else shown(key)
 
 
 def kind(value: object) -> str:

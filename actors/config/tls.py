@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def _file(path: str) -> str | None:
-    return None if Path(path).is_file() else f"there is no file {path!r:.200}"
+    try:
+        found = Path(path).is_file()
+    except OSError:  # a name that is too long, or in a folder that may not be read
+        found = False
+    return None if found else f"there is no file {path!r:.200}"
 
 
 class TLSConfig(Record, frozen=True, forbid_unknown_fields=True):

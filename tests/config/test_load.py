@@ -177,7 +177,57 @@ def test_what_is_no_configuration_at_all(source):
     assert list(faults(source)) == [""]
 
 
-@pytest.mark.parametrize("key", [5, None, (), "services.0", "", "\n", "x" * 10_000])
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [10**5000, -(10**5000), nested(100_000)], ids=["long", "negative", "deep"])
+@pytest.mark.parametrize(
+    ("key", "table"),
+    [
+        ("grace", lambda value: {"grace": value}),
+        ("metrics.port", lambda value: {"metrics": {"port": value}}),
+        ("services[0].name", lambda value: {"services": [{"name": value}]}),
+        ("services[0].balancer", lambda value: {"services": [{"name": "a", "balancer": value}]}),
+        ("services[0].follow_redirects", lambda value: {"services": [{"name": "a", "follow_redirects": value}]}),
+        ("services[0].retry.max_attempts", lambda most: {"services": [{"name": "a", "retry": {"max_attempts": most}}]}),
+        ("services[0].auth.type", lambda value: {"services": [{"name": "a", "auth": {"type": value}}]}),
+        (
+            "services[0].fallbacks[0].on[0]",
+            lambda value: {"services": [{"name": "a", "fallbacks": [{"type": "cache", "on": [value]}]}]},
+        ),
+        (
+            "services[0].health_check.statuses",
+            lambda value: {"services": [{"name": "a", "health_check": {"statuses": value}}]},
+        ),
+    ],
+)
+def test_what_python_cannot_write_is_a_fault_like_any_other(key, table, value):
+    ((found, reason),) = faults(table(value)).items()
+    assert found == key
+    assert len(reason) < 400
+
+
+def test_a_number_of_toml_that_python_cannot_write(write):
+    assert faults(write("a.toml", f"grace = 0x{'f' * 6000}")) == {
+        "grace": "must be a finite number, not one that is too large to be shown"
+    }
+
+
+def test_half_a_character_of_json_is_no_address(write):
+    path = write("a.json", '{"services": [{"name": "a", "base_url": "http://a/\\ud800"}]}')
+    assert list(faults(path)) == ["services[0].base_url"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", "missing.pem", "/"])
+def test_a_certificate_that_is_no_file(name):
+    assert list(faults({"services": [{"name": "a", "tls": {"ca_file": name}}]})) == ["services[0].tls.ca_file"]
+
+
+@pytest.mark.parametrize("key", [5, None, (), "services.0", "", "\n", "x" * 10_000, 10**5000], ids=range(8))
 def test_keys_that_are_none(key):
     ((_, reason),) = faults({key: 1}).items()
     assert reason.startswith("unknown key")

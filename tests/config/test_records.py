@@ -183,6 +183,8 @@ BAD = [
     (BasicAuth, {"username": "a:b"}, "username: must not have a ':'"),
     (BasicAuth, {"password": Secret("a\nb")}, "password: must have no control characters"),
     (ApiKeyAuth, {"name": "X Key"}, "name: 'X Key' is not a header name"),
+    (ApiKeyAuth, {"name": "Content-Length"}, "name: Content-Length is set by Switchgear"),
+    (ApiKeyAuth, {"name": "HOST"}, "name: HOST is set by Switchgear"),
     (BearerAuth, {"token": Secret("a\r\nX: y")}, "token: must be text of Latin-1"),
 ]
 
@@ -270,6 +272,10 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(url):
     with pytest.raises(ConfigError) as caught:
         ServiceConfig("a", url)
     assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.args}"
+
+
+def test_a_key_in_the_query_may_have_the_name_of_a_header():
+    assert ApiKeyAuth(Secret("k"), "host", "query").name == "host"
 
 
 def test_lists_become_tuples_and_whole_numbers_floats():

@@ -99,7 +99,7 @@ def test_by_file_next_to_the_configuration(tmp_path):
     assert load_config(bearer({"file": f"{tmp_path}/secrets/token"})).services[0].auth.token == Secret(CANARY)
 
 
-@pytest.mark.parametrize("value", [None, "", b"\xff"])
+@pytest.mark.parametrize("value", [None, "", " \t", b"\xff"])
 def test_a_variable_that_is_not_there(monkeypatch, value):
     monkeypatch.delenv("TOKEN_OF_A", raising=False)
     if value is not None:
@@ -127,6 +127,8 @@ LEAKS = [
     {"file": CANARY},
     {"file": f"/no/{CANARY}"},
     {"env": f"{CANARY}\0"},
+    {"env": f"{CANARY}\ud800"},
+    {"file": f"{CANARY}\ud800"},
     {"file": f"{CANARY}\0"},
     {"env": [CANARY]},
     {"file": {"x": CANARY}},
