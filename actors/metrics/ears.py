@@ -23,14 +23,15 @@ _logger = logging.getLogger("switchgear.metrics")
 class Ears:
     """Where the stream listens; the same for all lives of its actor."""
 
-    def __init__(self, listeners: list[trio.SocketListener]) -> None:
+    def __init__(self, listeners: list[trio.SocketListener], host: str | None = None) -> None:
         self.address: tuple[str, int] = listeners[0].socket.getsockname()[:2]
+        self._host = host or self.address[0]  # a name may have more addresses than the first
         self._listeners = listeners
 
     async def take(self) -> list[trio.SocketListener]:
         """The listeners: those opened at the start, or for a later life new ones on the same port."""
         while not self._listeners:
-            host, port = self.address
+            host, port = self._host, self.address[1]
             try:
                 self._listeners = await trio.open_tcp_listeners(port, host=host)
             except OSError as error:  # somebody was quicker; a stream that cannot be had is no reason to end a runtime
@@ -62,7 +63,7 @@ async def listening(config: MetricsConfig) -> AsyncIterator[Ears]:
         for other in listeners[1:]:
             other.socket.close()
         del listeners[1:]
-    ears = Ears(listeners)
+    ears = Ears(listeners, config.host if config.port else None)
     try:
         yield ears
     except BaseException:

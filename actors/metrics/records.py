@@ -15,20 +15,29 @@ class ServiceMetrics(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
     """Of those, the ones that ended with an error."""
     errors_by_code: dict[str, int]
+    """The same, by code."""
     shed: int
     """Errors that were refusals of ours, for the service's good: breaker, limiter, bulkhead."""
     mean: float
+    """Seconds from the actor's taking a call up to its end. This and those below: of the calls taken up, 0 of none."""
     p50: float
+    """Half of them took no longer: seconds, within 1.09 % from a microsecond to a quarter of an hour."""
     p95: float
+    """So for 95 %: seconds, as exact."""
     p99: float
+    """So for 99 %: seconds, as exact."""
     min: float
+    """The shortest: seconds, exact."""
     max: float
+    """The longest: seconds, exact."""
     attempts: int
     """Tries, retries included."""
     retries: int
+    """Of those, the ones beyond the first of their call."""
     fallbacks: int
     """Calls that a fallback has answered."""
     fallbacks_by_source: dict[str, int]
+    """The same, by source: ``cache``, ``default`` or ``alternative``."""
     breaker: str
     """``closed``, ``open`` or ``half_open``."""
     last_error: str | None
@@ -43,9 +52,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The figures of all services at one moment."""
 
     seq: int
+    """Grows by one each tick, also through a crash of the metrics actor."""
     at: float
     """Seconds since the epoch."""
     services: dict[str, ServiceMetrics]
+    """By name."""
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -164,8 +164,10 @@ class _Subscriber:
             with self._serving:
                 connection = await self._shake_hands(nursery)
                 if connection is not None:
-                    nursery.start_soon(_read_nothing, connection)
-                    await self._feed(connection)
+                    here = trio.CancelScope()
+                    nursery.start_soon(_read_nothing, connection, here)
+                    with here:
+                        await self._feed(connection)
             if connection is not None and self._serving.cancelled_caught:
                 await self._say_goodbye(connection)
             nursery.cancel_scope.cancel(reason="the connection has ended")
@@ -216,10 +218,14 @@ class _Subscriber:
         return False
 
 
-async def _read_nothing(connection: WebSocketConnection) -> None:
-    """Take in what comes and drop it: pings and closes are answered only while somebody reads."""
+async def _read_nothing(connection: WebSocketConnection, here: trio.CancelScope) -> None:
+    """Take in what comes and drop it: pings and closes are answered only while somebody reads.
+
+    Ends ``here`` when the subscriber has gone: the next frame would find out too, but ticks may be hours apart, and
+    until then he would keep his place from another.
+    """
     try:
         while True:
             await connection.get_message()
     except ConnectionClosed:
-        return
+        here.cancel(reason="the subscriber has gone")

@@ -99,6 +99,31 @@ async def _once_it_is_back(url):
             await trio.sleep(0.02)
 
 
+class TwoAddresses(trio.abc.HostnameResolver):
+    """``localhost`` is both, as on most machines."""
+
+    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):
+        v4 = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))
+        v6 = (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", port, 0, 0))
+        return [v4, v6]
+
+    async def getnameinfo(self, sockaddr, flags):
+        raise NotImplementedError
+
+
+async def test_a_later_life_listens_on_all_addresses_of_the_first() -> None:
+    trio.socket.set_custom_hostname_resolver(TwoAddresses())
+    async with listening(sg.MetricsConfig(host="localhost", port=unused_port())) as ears:
+        lives = []
+        for _ in range(2):
+            listeners = await ears.take()
+            lives.append(sorted(one.socket.getsockname()[:2] for one in listeners))
+            for one in listeners:
+                await one.aclose()
+    assert [host for host, _ in lives[0]] == ["127.0.0.1", "::1"]
+    assert lives[1] == lives[0]
+
+
 async def test_a_port_that_somebody_took_meanwhile_is_waited_for(monkeypatch, caplog) -> None:
     monkeypatch.setattr(ears_module, "_AGAIN", 0.02)
     async with listening(sg.MetricsConfig()) as ears:

@@ -240,6 +240,25 @@ async def test_no_more_than_max_subscribers_and_a_place_that_is_left_is_free() -
         await freed(url)
 
 
+@pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
+async def test_who_has_gone_leaves_his_place_at_once_and_not_with_the_next_tick(reset) -> None:
+    async with streaming(max_subscribers=1, interval=1000.0) as (_, url):
+        stream = await upgrade(url)
+        data = b""
+        while not data.endswith(b'"services":{}}'):  # all there is: no send that is under way finds him gone
+            data += await stream.receive_some(65536)
+        await hostile(stream, b"" if reset else masked(8, struct.pack("!H", 1000)), reset=reset)
+        kind = None
+        with trio.move_on_after(5):
+            while kind is None:
+                try:
+                    async with subscribed(url) as connection:
+                        kind = (await receive(connection))["type"]
+                except ConnectionRejected:
+                    await trio.sleep(FAST)
+        assert kind == "hello"
+
+
 async def freed(url):
     """Until there is a place."""
     while True:
