@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 class Connection:
     """A link and its parser. `usable` tells whether it can carry another exchange."""
 
-    __slots__ = ("expired", "expiry", "idle_since", "link", "over", "parser", "usable", "used")
+    __slots__ = ("expired", "expiry", "idle_since", "link", "over", "parser", "sent", "usable", "used")
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.parser = new_parser()
         self.usable = True
+        self.sent = True  # the whole request: the peer may have answered, and have stopped to read, before that
         self.used = False  # has carried an exchange before: if it fails now, the peer may just have closed it
         self.idle_since = 0.0
         self.expiry = math.inf  # of the present exchange
@@ -45,18 +46,22 @@ class Connection:
         self.usable, self.over = False, True
         self.link.close()
 
-    async def request(self, head: bytes, body: bytes | AsyncIterable[bytes], *, is_head: bool) -> None:
+    async def request(
+        self, head: bytes, body: bytes | AsyncIterable[bytes], *, is_head: bool, chunked: bool = True
+    ) -> None:
         """Send a request, and read up to the end of the response's headers.
+
+        A body that comes in pieces is sent in chunks, or as it is where the head announces its length.
 
         Raises TransportError; ``parser.started`` then tells whether any of an answer had come.
         """
-        self.usable = self.over = False
+        self.usable = self.over = self.sent = False
         self.parser.begin(head=is_head)
         try:
             if isinstance(body, bytes):
-                await self.link.send_all(head + body if body else head)
+                self.sent = await self.link.send_all(head + body if body else head)
             else:
-                await self._send_chunks(head, body)
+                self.sent = await self._send_pieces(head, body, chunked=chunked)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             if self.expired:
                 raise trio.TooSlowError from None
@@ -66,12 +71,15 @@ class Connection:
         while not self.parser.headed:
             await self._read()
 
-    async def _send_chunks(self, head: bytes, body: AsyncIterable[bytes]) -> None:
-        await self.link.send_all(head)
-        async for chunk in body:
-            if chunk:  # an empty one would end the body
-                await self.link.send_all(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        await self.link.send_all(b"0\r\n\r\n")
+    async def _send_pieces(self, head: bytes, body: AsyncIterable[bytes], *, chunked: bool) -> bool:
+        if not await self.link.send_all(head):
+            return False
+        async for piece in body:
+            if not piece:  # an empty chunk would end the body
+                continue
+            if not await self.link.send_all(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece):
+                return False
+        return not chunked or await self.link.send_all(b"0\r\n\r\n")
 
     async def body(self, max_bytes: int) -> bytes:
         """The rest of the response, as it is on the wire. ResponseTooLarge past ``max_bytes``."""
@@ -99,7 +107,7 @@ class Connection:
 
     def finish(self) -> None:
         """The response is whole."""
-        self.usable, self.used, self.over = self.parser.reusable, True, True
+        self.usable, self.used, self.over = self.parser.reusable and self.sent, True, True
 
     async def _read(self) -> None:
         try:

@@ -8,12 +8,14 @@ call leaves nothing to await.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Awaitable, Callable
 
 _READ = 65_536
 
@@ -21,8 +23,8 @@ _READ = 65_536
 class Link(Protocol):
     """A connected peer."""
 
-    async def send_all(self, data: bytes) -> None:
-        """Send everything. Raises trio.BrokenResourceError."""
+    async def send_all(self, data: bytes) -> bool:
+        """Send everything; false if the peer has begun to answer before that. Raises trio.BrokenResourceError."""
         ...
 
     async def receive_some(self) -> bytes:
@@ -47,18 +49,34 @@ class PlainLink:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.settimeout(0)
 
-    async def send_all(self, data: bytes) -> None:
+    async def send_all(self, data: bytes) -> bool:
         """Usually one system call and no wait."""
         rest = memoryview(data)  # slices of bytes would copy what is left of a large body again and again
         while True:
             try:
                 rest = rest[self._socket.send(rest) :]
             except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._socket)
+                await self._wait_for_either()
+                if self._socket.fileno() == -1:
+                    raise trio.ClosedResourceError from None
+                if self.is_stale():  # an early refusal: a peer that sends one may read no more, and wait for us to stop
+                    return False
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
             if not rest:
-                return
+                return True
+
+    async def _wait_for_either(self) -> None:
+        """Until the socket can be written or read, or is closed."""
+        async with trio.open_nursery() as nursery:
+
+            async def one(wait: Callable[[socket.socket], Awaitable[None]]) -> None:
+                with suppress(trio.ClosedResourceError):  # the next system call says so too
+                    await wait(self._socket)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(one, trio.lowlevel.wait_readable)
+            nursery.start_soon(one, trio.lowlevel.wait_writable)
 
     async def receive_some(self) -> bytes:
         """Waits first: a peer on the network has not answered before we ask."""
@@ -97,17 +115,23 @@ class TLSLink:
         self._stream = stream
         self._transport = transport
 
-    async def send_all(self, data: bytes) -> None:
-        """Through trio's SSLStream."""
+    async def send_all(self, data: bytes) -> bool:
+        """Through trio's SSLStream, which cannot read before it has sent everything."""
         await self._stream.send_all(data)
+        return True
 
     async def receive_some(self) -> bytes:
-        """Through trio's SSLStream; a peer that closes without a close_notify is a peer that closes."""
+        """Through trio's SSLStream. To close without a close_notify breaks the link: RFC 9112, section 9.8."""
         return bytes(await self._stream.receive_some(_READ))
 
     def is_stale(self) -> bool:
-        """Readable is stale: a close_notify, or bytes unasked for. (A session ticket comes with the first answer.)"""
-        return self._transport.socket.is_readable()
+        """Readable is stale: a close_notify, or bytes unasked for. (A session ticket comes with the first answer.)
+
+        Bytes that left the socket with the last answer and were not read are an answer nobody asked for, and
+        the next request would take for its own: trio has no public way to see them.
+        """
+        unread = self._stream._incoming.pending or self._stream.pending()  # noqa: SLF001
+        return bool(unread) or self._transport.socket.is_readable()
 
     def close(self) -> None:
         """Without a goodbye: HTTP says where its messages end, so nobody can cut one short unseen."""
@@ -122,7 +146,7 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> Link:
     stream = await trio.open_tcp_stream(host, port)
     if tls is None:
         return PlainLink(stream)
-    secure = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
+    secure = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=False)
     try:
         await secure.do_handshake()
     except BaseException:
