@@ -1,13 +1,15 @@
 """The seam to the wire: how a service actor exchanges one request for one reply.
 
-`Door` is what the service actor knows; what is behind it can be changed without touching the rest. Now it is any
-`httpx.AsyncBaseTransport` (`HttpxDoor`).
+`Door` is what the service actor knows; what is behind it can be changed without touching the rest: connections of our
+own (`DirectDoor`), or any `httpx.AsyncBaseTransport` (`HttpxDoor`). `PooledTransport` is the other way round: our
+connections for any httpx client.
 """
 
 from .direct import DirectDoor as DirectDoor
 from .door import Door as Door
 from .door import Reply as Reply
 from .door import Wire as Wire
+from .for_httpx import PooledTransport as PooledTransport
 from .httpx_door import HttpxDoor as HttpxDoor
 from .pool import Pool as Pool
 from .pool import PoolStatistics as PoolStatistics

@@ -52,10 +52,12 @@ class HttptoolsParser(Parsed):
     # ---- callbacks. Those that come when the response is complete are about bytes that are nobody's.
 
     def on_message_begin(self) -> None:
+        """A response begins."""
         if self.complete:  # a second response to one request
             self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or trailer."""
         if self.complete:
             return
         value = value.strip(b" \t")  # llhttp leaves what stands behind a value
@@ -64,6 +66,7 @@ class HttptoolsParser(Parsed):
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
+        """The head is whole."""
         if self.complete:
             return
         self.status = self._parser.get_status_code()
@@ -76,6 +79,7 @@ class HttptoolsParser(Parsed):
             self.reusable = self._keeps_alive(self._parser.get_http_version())
 
     def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
         if self.complete:  # of an answer to HEAD, which has none
             self.reusable = False
         else:
@@ -83,6 +87,7 @@ class HttptoolsParser(Parsed):
             self.body_size += len(data)
 
     def on_message_complete(self) -> None:
+        """The response is whole."""
         if self.status < 200:
             return  # 1xx: the response proper is still to come
         if not self.complete:
