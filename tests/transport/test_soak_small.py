@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
+from pathlib import Path
 
 import trio
 from support.service import ONCE, QUIET
@@ -15,7 +15,7 @@ CALLERS, CALLS = 20, 150
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def test_calls_cancelled_anywhere_leave_nothing_behind() -> None:

@@ -1,0 +1,237 @@
+"""Our own connections against a real server: nginx, started here with a configuration of its own.
+
+`.ci/run` installs it; where it is not, these tests are skipped, but not in CI.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import subprocess
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+import trio
+import trustme
+from support.wire import HOST, unused_port
+
+from switchgear.actors.errors import ResponseTooLarge, TransportError
+from switchgear.actors.service.target import Target
+from switchgear.actors.transport import DirectDoor, Pool, Wire
+from switchgear.runtime.expiry import Expiries
+
+NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+CA = trustme.CA()
+GET = Wire("GET", "/file", (("Accept-Encoding", "gzip"),), replayable=True)
+
+CONFIG = """
+daemon off;
+master_process off;
+pid {here}/pid;
+error_log {here}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log {here}/access.log;
+    client_body_temp_path {here}/body;
+    proxy_temp_path {here}/proxy;
+    fastcgi_temp_path {here}/fastcgi;
+    uwsgi_temp_path {here}/uwsgi;
+    scgi_temp_path {here}/scgi;
+    default_type text/plain;
+    root {here}/www;
+    ssl_certificate {here}/cert.pem;
+    ssl_certificate_key {here}/key.pem;
+    gzip on;
+    gzip_types text/plain;
+    gzip_min_length 100;
+    client_max_body_size 100k;
+    {extra}
+    server {{
+        listen {host}:{plain};
+        listen {host}:{tls} ssl;
+        location = /hello {{ return 200 "hello"; }}
+        location = /empty {{ return 204; }}
+        location = /gone {{ return 444; }}
+        location = /late {{ return 404; }}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts nginx with more lines for its http section, and gives its two ports; stops it after the test."""
+    if NGINX is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("nginx is not installed: `.ci/run` installs it with apt-get")
+        pytest.skip("nginx is not installed")
+    processes = []
+
+    async def begin(extra=""):
+        ports = SimpleNamespace(plain=unused_port(), tls=unused_port())
+        (tmp_path / "www").mkdir()
+        (tmp_path / "www" / "file").write_bytes(b"0123456789" * 10_000)
+        (tmp_path / "www" / "bomb").write_bytes(b"\0" * 5_000_000)
+        cert = CA.issue_cert(HOST)
+        cert.private_key_pem.write_to_path(tmp_path / "key.pem")
+        cert.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+        text = CONFIG.format(here=tmp_path, host=HOST, plain=ports.plain, tls=ports.tls, extra=extra)
+        (tmp_path / "nginx.conf").write_text(text)
+        command = [NGINX, "-c", tmp_path / "nginx.conf", "-p", tmp_path, "-e", tmp_path / "error.log"]
+        processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))  # noqa: ASYNC220 - it returns at once
+        with trio.fail_after(10):
+            while not await listens(ports.tls):
+                assert processes[0].poll() is None, (tmp_path / "error.log").read_text()
+                await trio.sleep(0.01)
+        return ports
+
+    yield begin
+    for process in processes:
+        process.terminate()
+        process.wait(10)
+
+
+async def listens(port):
+    try:
+        stream = await trio.open_tcp_stream(HOST, port)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
+
+
+@asynccontextmanager
+async def a_door():
+    context = ssl.create_default_context()
+    CA.configure_trust(context)
+    context.set_alpn_protocols(["http/1.1"])
+    expiries = Expiries()
+    door = DirectDoor(Pool(expiry=30.0, per_instance=10, total=20), lambda: context, expiries.add)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(expiries.keep)
+        try:
+            yield door
+        finally:
+            await door.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def ask(door, ports, scheme="http", wire=GET, path=None, **options):
+    if path is not None:
+        wire = Wire(wire.method, path, wire.headers, wire.body, replayable=wire.replayable)
+    to = Target(scheme, HOST, getattr(ports, {"http": "plain", "https": "tls"}[scheme]), "")
+    with trio.fail_after(10):
+        return await door.exchange(to, wire, **{"connect": 5.0, "max_bytes": 1_000_000, **options})
+
+
+both = pytest.mark.parametrize("scheme", ["http", "https"])
+
+
+@both
+async def test_connections_are_kept_and_bodies_unpacked(start, scheme) -> None:
+    ports = await start()
+    async with a_door() as door:
+        for path, status, body in [
+            ("/file", 200, b"0123456789" * 10_000),
+            ("/hello", 200, b"hello"),
+            ("/empty", 204, b""),
+            ("/late", 404, None),
+            ("/file", 200, b"0123456789" * 10_000),
+        ]:
+            reply = await ask(door, ports, scheme, path=path)
+            assert reply.status == status
+            assert body is None or reply.body == body
+            assert (reply.header("content-encoding") == "gzip") == (path in {"/file", "/late"})
+        figures = door.pool.statistics()
+        assert (figures.connected, figures.reused, figures.stale) == (1, 4, 0)
+
+
+@both
+async def test_head_and_not_modified_keep_the_connection_too(start, scheme) -> None:
+    ports = await start()
+    async with a_door() as door:
+        head = await ask(door, ports, scheme, Wire("HEAD", "/file", ()))
+        assert (head.status, head.body, head.header("content-length")) == (200, b"", "100000")
+        tag = head.header("etag")
+        reply = await ask(door, ports, scheme, Wire("GET", "/file", (("If-None-Match", tag),)))
+        assert (reply.status, reply.body) == (304, b"")
+        assert (await ask(door, ports, scheme, path="/hello")).body == b"hello"
+        assert door.pool.statistics().connected == 1
+
+
+@both
+async def test_a_limit_of_requests_for_each_connection(start, scheme) -> None:
+    ports = await start("keepalive_requests 2;")
+    async with a_door() as door:
+        for _ in range(6):  # nginx says `Connection: close` with the second, so that none is found stale
+            assert (await ask(door, ports, scheme, path="/hello")).body == b"hello"
+        figures = door.pool.statistics()
+        assert (figures.connected, figures.reused, figures.stale, figures.open) == (3, 3, 0, 0)
+
+
+@both
+async def test_connections_that_it_closes_when_idle_are_found(start, scheme) -> None:
+    ports = await start("keepalive_timeout 50ms;")
+    async with a_door() as door:
+        await ask(door, ports, scheme, path="/hello")
+        await trio.sleep(0.5)
+        assert (await ask(door, ports, scheme, Wire("POST", "/hello", (), b"x"))).status in (200, 405)
+        assert door.pool.statistics().stale == 1
+
+
+@both
+async def test_it_hangs_up_without_an_answer(start, scheme) -> None:
+    ports = await start()
+    async with a_door() as door:
+        await ask(door, ports, scheme, path="/hello")
+        with pytest.raises(TransportError) as caught:
+            await ask(door, ports, scheme, path="/gone")
+        assert caught.value.processed == "maybe"
+        assert door.pool.statistics().connected == 2  # the first was not new: it was sent once more
+        assert (await ask(door, ports, scheme, path="/hello")).body == b"hello"
+
+
+@both
+async def test_it_refuses_a_large_body_early(start, scheme) -> None:
+    ports = await start()
+    async with a_door() as door:
+        for _ in range(3):
+            assert (await ask(door, ports, scheme, Wire("POST", "/hello", (), b"x" * 10_000_000))).status == 413
+        assert door.pool.statistics().open == 0
+
+
+@both
+async def test_a_bomb_is_not_unpacked(start, scheme) -> None:
+    ports = await start()
+    async with a_door() as door:
+        with pytest.raises(ResponseTooLarge):
+            await ask(door, ports, scheme, path="/bomb")
+        assert (await ask(door, ports, scheme, path="/hello")).body == b"hello"
+
+
+@both
+async def test_many_at_once(start, scheme) -> None:
+    ports = await start("keepalive_requests 7;")
+
+    async def some():
+        for _ in range(20):
+            assert len((await ask(door, ports, scheme)).body) == 100_000
+
+    async with a_door() as door:
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(some)
+        figures = door.pool.statistics()
+        assert figures.connected + figures.reused == 160
+        assert figures.stale == 0
+
+
+async def test_tls_of_the_wrong_authority(start) -> None:
+    ports = await start()
+    async with a_door() as door:
+        door._tls = ssl.create_default_context
+        with pytest.raises(TransportError) as caught:
+            await ask(door, ports, "https")
+        assert caught.value.processed == "no"
