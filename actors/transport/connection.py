@@ -57,29 +57,31 @@ class Connection:
         """
         self.usable = self.over = self.sent = False
         self.parser.begin(head=is_head)
-        try:
-            if isinstance(body, bytes):
-                self.sent = await self.link.send_all(head + body if body else head)
-            else:
-                self.sent = await self._send_pieces(head, body, chunked=chunked)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            if self.expired:
-                raise trio.TooSlowError from None
-            if not isinstance(body, bytes) or not body:
-                raise TransportError("the connection broke while the request was sent") from None
-            # It may have answered before it closed: an early 413, say. The answer counts for more than the break.
-        while not self.parser.headed:
+        if isinstance(body, bytes):
+            self.sent = await self._send(head + body if body else head)
+        else:
+            self.sent = await self._send_pieces(head, body, chunked=chunked)
+        while not self.parser.headed:  # also when it broke: the peer may have answered before it closed (413, say)
             await self._read()
 
     async def _send_pieces(self, head: bytes, body: AsyncIterable[bytes], *, chunked: bool) -> bool:
-        if not await self.link.send_all(head):
+        if not await self._send(head):
             return False
         async for piece in body:
             if not piece:  # an empty chunk would end the body
                 continue
-            if not await self.link.send_all(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece):
+            if not await self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece):
                 return False
-        return not chunked or await self.link.send_all(b"0\r\n\r\n")
+        return not chunked or await self._send(b"0\r\n\r\n")
+
+    async def _send(self, data: bytes) -> bool:
+        """False if the peer does not listen any more."""
+        try:
+            return await self.link.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self.expired:
+                raise trio.TooSlowError from None
+            return False
 
     async def body(self, max_bytes: int) -> bytes:
         """The rest of the response, as it is on the wire. ResponseTooLarge past ``max_bytes``."""

@@ -81,6 +81,8 @@ class PlainLink:
     async def receive_some(self) -> bytes:
         """Waits first: a peer on the network has not answered before we ask."""
         while True:
+            if self._socket.fileno() == -1:  # closed by a timeout while nobody waited here
+                raise trio.ClosedResourceError
             await trio.lowlevel.wait_readable(self._socket)
             try:
                 return self._socket.recv(_READ)

@@ -493,15 +493,15 @@ def secured(handler, **options):
 async def test_one_tls_connection_carries_one_exchange_after_the_other(version) -> None:
     context = server_tls()
     context.minimum_version = context.maximum_version = version
-    async with http_server(lambda received: (200, {}, received.body), ssl_context=context) as peer:
-        async with a_door(client_tls()) as door:
-            for size in (0, 1, 100, 100_000, 3_000_000, 7):
-                wire = Wire("POST", "/", (), b"x" * size)
-                assert (await ask(door, peer, wire, to=at(peer, "https"))).body == b"x" * size
-                await settled()
-            assert peer.accepted == 1
-            figures = door.pool.statistics()
-            assert (figures.reused, figures.stale) == (5, 0)
+    echo = http_server(lambda received: (200, {}, received.body), ssl_context=context)
+    async with echo as peer, a_door(client_tls()) as door:
+        for size in (0, 1, 100, 100_000, 3_000_000, 7):
+            wire = Wire("POST", "/", (), b"x" * size)
+            assert (await ask(door, peer, wire, to=at(peer, "https"))).body == b"x" * size
+            await settled()
+        assert peer.accepted == 1
+        figures = door.pool.statistics()
+        assert (figures.reused, figures.stale) == (5, 0)
 
 
 async def test_alpn_says_http_1_1() -> None:

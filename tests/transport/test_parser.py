@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchgear.actors.errors import ResponseTooLarge, ServiceError, TransportError
+from switchgear.actors.transport import parser as parser_module
 from switchgear.actors.transport.parse_h11 import H11Parser
 from switchgear.actors.transport.parse_httptools import HttptoolsParser
 from switchgear.actors.transport.parser import MAX_HEAD, MAX_HEADERS, MAX_RAW
@@ -460,6 +461,12 @@ def test_the_end_of_the_connection(make, stage) -> None:
         assert not parser.reusable
         parser.begin(head=False)  # nobody does, but it must not go on with the old one
         assert run(parser, [OK + EMPTY])[0] == "ok"
+
+
+def test_httptools_where_it_is_installed_and_h11_elsewhere(monkeypatch) -> None:
+    assert isinstance(parser_module.new_parser(), HttptoolsParser)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert parser_module._choose() is H11Parser
 
 
 # ---- anything at all
