@@ -10,8 +10,10 @@ A pure state machine. Everything about its transitions is in this file:
     HALF_OPEN   one failure                                       OPEN
 
 Each transition begins a new generation. A permit of an earlier generation changes nothing when it is settled: a slow
-failure from before the outage must not open a breaker that has just closed (gobreaker). A trial that is never settled
+failure from before the outage must not open a breaker that has just closed (gobreaker). A trial that is not settled
 gives its place back after reset_timeout: a lost permit would keep the breaker half-open for ever (OmniRoute #13836).
+Should it succeed after all, that counts: a healthy service that takes longer than reset_timeout to answer would
+otherwise lose every trial to the next one, and be kept half-open for ever too. Its failure says nothing any more.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class Permit:
     def success(self, now: float) -> None:
         """The service did its work."""
         breaker, self._breaker = self._breaker, None
-        if breaker is not None and breaker.state is not BreakerState.CLOSED:
+        if breaker is not None and breaker.state is BreakerState.HALF_OPEN and breaker._generation == self._generation:
             breaker._succeeded(self, now)
 
     def failure(self, now: float) -> None:
@@ -143,8 +145,7 @@ class CircuitBreaker:
             del self._trials[oldest]
 
     def _succeeded(self, permit: Permit, now: float) -> None:
-        if self._trials.pop(permit, None) is None:
-            return
+        self._trials.pop(permit, None)  # not there: its place has gone to another
         self._successes += 1
         if self._successes >= self._config.half_open_max_requests:
             self._failures = None
