@@ -107,6 +107,31 @@ def test_power_of_two_spreads_what_is_equal_and_flattens_what_is_not():
     assert max(e.outstanding for e in endpoints) - min(e.outstanding for e in endpoints) <= 8
 
 
+@pytest.mark.parametrize("avoid", [frozenset(), frozenset({"e1"})])
+@pytest.mark.parametrize("weights", [[1.0, 1.01], [1.0, 0.0, 4.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0, 1.0, 10.0]])
+def test_of_two_idle_ones_the_lighter_is_not_starved(weights, avoid):
+    balancer, _ = of(PowerOfTwo, weights, seed=4)
+    counts = collections.Counter(balancer.pick(avoid).id for _ in range(20_000))
+    allowed = {f"e{n}": weight for n, weight in enumerate(weights) if f"e{n}" not in avoid}
+    for name, weight in allowed.items():
+        share = weight / sum(allowed.values())
+        assert counts[name] / 20_000 == pytest.approx(share, abs=4 * math.sqrt(0.25 / 20_000))
+
+
+@pytest.mark.parametrize("weights", [[1.0, 4.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0, 1.0, 10.0]])
+def test_power_of_two_under_load_converges_to_the_weights(weights):
+    balancer, endpoints = of(PowerOfTwo, weights, seed=4)
+    rng, under_way, counts = random.Random(1), [], collections.Counter()
+    for _ in range(20_000):
+        if len(under_way) == 64:  # each ends after as long as any other
+            balancer.end(under_way.pop(rng.randrange(64)))
+        under_way.append(balancer.pick())
+        balancer.begin(under_way[-1])
+        counts[under_way[-1]] += 1
+    for endpoint in endpoints:
+        assert counts[endpoint] / 20_000 == pytest.approx(endpoint.weight / sum(weights), abs=0.03)
+
+
 def test_an_update_takes_effect_at_once():
     for kind in ALL:
         balancer, endpoints = of(kind, [1.0, 1.0, 1.0])
