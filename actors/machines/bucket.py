@@ -34,7 +34,9 @@ class TokenBucket:
         self._at = -math.inf
 
     def try_acquire(self, now: float, n: float = 1) -> bool:
-        """Take ``n`` tokens if they are there."""
+        """Take ``n`` tokens if they are there. Raises ValueError for less than none."""
+        if not n >= 0:  # NaN too: once added, it would leave the bucket without a limit for ever
+            raise _less_than_none(n)
         at = self._at
         used = self._used
         if now > at:  # `_used_at` in place: this is on the road of every call
@@ -52,7 +54,7 @@ class TokenBucket:
     def reserve(self, now: float, n: float = 1) -> float:
         """Take ``n`` tokens now or in advance; returns the seconds until they may be used.
 
-        Raises ValueError for more than the bucket can ever hold.
+        Raises ValueError for less than none, or more than the bucket can ever hold.
         """
         wait = self.wait(now, n)
         self._used = self._used_at(now) + n
@@ -62,21 +64,25 @@ class TokenBucket:
     def wait(self, now: float, n: float = 1, *, behind: float = 0) -> float:
         """Seconds until ``n`` tokens would be there, if nobody took any but those who are promised ``behind`` already.
 
-        Raises ValueError for more than the bucket can ever hold.
+        Raises ValueError for less than none, or more than the bucket can ever hold.
         """
+        if not n >= 0:
+            raise _less_than_none(n)
         if n > self.burst:
             raise ValueError(f"{n} tokens can never be had at once from a bucket of {self.burst}")
         used = self._used_at(now) + n + behind
         return (used - self.burst) / self.rate if used > self._limit else 0.0
 
     def refund(self, now: float, n: float = 1, *, taken: Snapshot | None = None) -> None:
-        """Give back tokens that were taken and not used.
+        """Give back tokens that were taken and not used. Raises ValueError for less than none.
 
         Args:
             taken: the `snapshot` from just after the taking, unless that was in this very instant. The bucket may have
                 filled up since: what would have flowed over, had they never been taken, cannot come back, or the calls
                 after them would be more than the burst allows.
         """
+        if not n >= 0:
+            raise _less_than_none(n)
         if taken is not None:
             used, at = taken
             n = min(n, max(0.0, used - max(0.0, now - at) * self.rate))
@@ -92,3 +98,7 @@ class TokenBucket:
 
     def _used_at(self, now: float) -> float:
         return max(0.0, self._used - (now - self._at) * self.rate) if now > self._at else self._used
+
+
+def _less_than_none(n: float) -> ValueError:
+    return ValueError(f"a number of tokens is 0 or more, not {n!r}")

@@ -116,7 +116,7 @@ class LatencyHistogram:
             for index, count in data["buckets"].items():
                 histogram._put(int(index) + _OFFSET, count)
             least, most, total = float(data["min"]), float(data["max"]), float(data["sum"])
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, OverflowError) as error:  # JSON has whole numbers of any length
             raise ValueError(f"no histogram: {error}") from None
         if histogram.count != data["count"]:
             raise ValueError(f"the buckets hold {histogram.count}, the count is {data['count']!r}")
@@ -129,7 +129,7 @@ class LatencyHistogram:
     def _put(self, index: int, count: object) -> None:
         if not 0 <= index < _BUCKETS:
             raise ValueError(f"bucket {index - _OFFSET} is off the grid")
-        if not isinstance(count, int) or count < 0:
+        if not isinstance(count, int) or not 0 <= count < 2**63:
             raise ValueError(f"bucket {index - _OFFSET} holds {count!r}")
         self._counts = self._counts or [0] * _BUCKETS
         self._counts[index] += count

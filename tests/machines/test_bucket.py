@@ -104,7 +104,7 @@ TestBucketMachine.settings = settings(max_examples=100, stateful_step_count=40)
 )
 def test_no_window_holds_more_than_it_may_whatever_is_given_back_and_however_the_clock_jumps(rate, burst, start, steps):
     bucket = TokenBucket(rate, burst)
-    now, latest, grants = start, start, []
+    now, latest, grants = start, -math.inf, []  # the bucket has not seen `start`
     for units, n, what in steps:
         now += units / rate
         if what == 3 and grants:  # something taken earlier was not used
@@ -183,3 +183,12 @@ def test_a_rate_must_make_sense(rate):
 def test_a_burst_must_make_sense(burst):
     with pytest.raises(ValueError, match="burst must be"):
         TokenBucket(1.0, burst)
+
+
+@pytest.mark.parametrize("n", [-1, -0.5, math.nan, -math.inf])
+@pytest.mark.parametrize("what", ["try_acquire", "reserve", "wait", "refund"])
+def test_a_number_of_tokens_must_make_sense(what, n):
+    bucket = TokenBucket(1.0, 1)
+    with pytest.raises(ValueError, match="0 or more"):
+        getattr(bucket, what)(0.0, n)
+    assert [bucket.try_acquire(0.0) for _ in range(3)] == [True, False, False]
