@@ -1,1 +1,24 @@
+"""State machines: what the actors decide by. Each file is one machine, and can be read and used alone.
 
+None of them awaits, does I/O, reads a clock or draws from a randomness of its own: the time comes in as ``now`` (in
+seconds, of any one clock), a `random.Random` at construction. So the tests drive them through hours in milliseconds.
+The names are given here for whoever wants them together; inside the project each module is imported by itself.
+"""
+
+from .balancer import Balancer as Balancer
+from .balancer import Endpoint as Endpoint
+from .balancer import PowerOfTwo as PowerOfTwo
+from .balancer import RoundRobin as RoundRobin
+from .balancer import WeightedRandom as WeightedRandom
+from .breaker import BreakerState as BreakerState
+from .breaker import CircuitBreaker as CircuitBreaker
+from .breaker import Permit as Permit
+from .bucket import TokenBucket as TokenBucket
+from .health import HealthTracker as HealthTracker
+from .histogram import LatencyHistogram as LatencyHistogram
+from .limiter import Limiter as Limiter
+from .limiter import Waiter as Waiter
+from .meter import Delta as Delta
+from .meter import Meter as Meter
+from .tokens import Token as Token
+from .tokens import TokenCache as TokenCache
