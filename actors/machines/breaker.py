@@ -114,6 +114,10 @@ class CircuitBreaker:
         state = BreakerState.OPEN if self.state is BreakerState.HALF_OPEN else self.state
         return (state.value, self._opened_at, tuple(self._failures or ()))
 
+    def retire(self) -> None:
+        """Another breaker takes over: what calls under way still tell this one is nobody's news."""
+        self._on_change = None
+
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot. A breaker that is switched off is closed, whatever it was before."""
         state, self._opened_at, failures = snapshot

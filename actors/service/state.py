@@ -66,6 +66,7 @@ class ServiceState:
             self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
         elif config.breaker != old.breaker:
             kept = self.breaker.snapshot()
+            self.breaker.retire()
             self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
             self.breaker.restore(kept)
         if old is None or config.rate_limit != old.rate_limit:

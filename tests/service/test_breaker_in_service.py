@@ -203,3 +203,27 @@ async def test_a_crash_ends_the_call_in_hand_and_serves_what_is_queued(autojump_
             async with in_background(service, "/2") as later:
                 pass
         assert [type(end) for end in (*ends, *later)] == [sg.ActorCrashed, sg.ServiceResponse]
+
+
+async def test_calls_under_way_do_not_report_for_a_breaker_that_has_been_replaced(autojump_clock) -> None:
+    """They settle on the breaker that let them in; its opening is no event of the one in force."""
+
+    async def fail_late(_request: httpx.Request) -> httpx.Response:
+        await trio.sleep(1)
+        return httpx.Response(500)
+
+    def configured(threshold: int) -> sg.ServiceConfig:
+        breaker = sg.BreakerConfig(failure_threshold=threshold)
+        return sg.ServiceConfig("svc", "http://svc.test", breaker=breaker, retry=sg.RetryPolicy(max_attempts=1))
+
+    config = sg.RuntimeConfig([configured(2)], metrics=sg.MetricsConfig(websocket=False))
+    async with sg.open_runtime(config, transport=httpx.MockTransport(fail_late)) as runtime:
+        service = runtime.service("svc")
+        async with runtime.events() as events:
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(service.try_request, "GET", "/")
+                await trio.sleep(0.5)
+                await runtime.reconfigure("svc", configured(50))
+            assert service.breaker == "closed"
+            assert states(events) == []
