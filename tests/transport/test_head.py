@@ -49,7 +49,7 @@ def read_by_a_server(data: bytes):
 @example("GET", "/", (), (("a", "x\r\nb: y"),))
 @example("GET", "/", (("a", "x\r\nb: y"),), ())
 @example("GET", "/", ((" folded", "x"),), ())
-@settings(max_examples=500)
+@settings(max_examples=300)
 def test_nothing_splits_a_request(method, target, constant, headers) -> None:
     try:
         data = encode(method, target, constant, headers)

@@ -10,7 +10,7 @@ from switchgear.actors.service.target import Target
 from switchgear.actors.transport.connection import Connection
 from switchgear.actors.transport.pool import Pool
 
-EXPIRY, EACH, TOTAL = 10.0, 3, 5
+EXPIRY, EACH, TOTAL = 10.0, 2, 3
 TARGETS = [Target("http", f"{letter}.test", 80, "") for letter in "abc"]
 
 
@@ -53,6 +53,9 @@ class PoolModel(RuleBasedStateMachine):
 
     @rule(to=st.sampled_from(TARGETS))
     def call(self, to):
+        self.one_call(to)
+
+    def one_call(self, to):
         expected = None
         while self.idle[to] and expected is None:
             connection, since = self.idle[to].pop()
@@ -74,10 +77,20 @@ class PoolModel(RuleBasedStateMachine):
         found.usable = False
         self.busy.append((to, found))
 
+    @rule(to=st.sampled_from(TARGETS), whole=st.booleans())
+    def many_at_once(self, to, whole):
+        for _ in range(EACH + 1):
+            self.one_call(to)
+        for _ in range(EACH + 1):
+            self.end(len(self.busy) - 1, whole=whole)
+
     @precondition(lambda self: self.busy)
     @rule(data=st.data(), whole=st.booleans())
     def ends(self, data, whole):
-        to, connection = self.busy.pop(data.draw(st.integers(0, len(self.busy) - 1)))
+        self.end(data.draw(st.integers(0, len(self.busy) - 1)), whole=whole)
+
+    def end(self, place, *, whole):
+        to, connection = self.busy.pop(place)
         connection.usable = whole
         self.pool.give_back(to, connection, self.now)
         if not whole or to not in self.kept:
@@ -109,7 +122,7 @@ class PoolModel(RuleBasedStateMachine):
         ages = [since for stack in self.idle.values() for _, since in stack]
         assert due == (min(ages) + EXPIRY if ages else None)
 
-    @rule(left=st.sets(st.sampled_from(TARGETS)))
+    @rule(left=st.sets(st.sampled_from(TARGETS), min_size=2))
     def instances_change(self, left):
         self.kept = left
         self.pool.keep_only(left)
@@ -117,6 +130,7 @@ class PoolModel(RuleBasedStateMachine):
             self.gone += [connection for connection, _ in self.idle[to]]
             self.idle[to].clear()
 
+    @precondition(lambda self: self.connected > 12)  # or it would hardly ever fill
     @rule()
     def closes(self):
         self.pool.close()
@@ -178,3 +192,13 @@ def test_the_same_origin_under_two_prefixes_is_two_instances() -> None:
     assert pool.take(Target("http", "a.test", 80, "/v2"), 0.0) is None
     assert pool.take(Target("https", "a.test", 80, ""), 0.0) is None
     assert pool.take(TARGETS[0], 0.0) is connection
+
+
+def test_one_too_many_for_an_instance_and_in_all_is_closed() -> None:
+    pool = new_pool(per_instance=2, total=3)
+    for to, kept in [(0, True), (0, True), (0, False), (1, True), (1, False), (2, False)]:
+        connection = used(pool)
+        pool.give_back(TARGETS[to], connection, 0.0)
+        assert connection.link.closed is not kept
+    figures = pool.statistics()
+    assert (figures.idle, figures.open, figures.expired) == (3, 3, 3)
