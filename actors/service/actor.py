@@ -116,7 +116,7 @@ class ServiceActor(Actor):
         if self._door is None:
             self._door = self._open_door(config)
         if self._fleet is None or self._fleet.balancer != config.balancer:  # else it goes on with what is outstanding
-            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng)
+            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng, self._door.keep_only)
         return Road(
             config,
             state,

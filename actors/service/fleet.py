@@ -14,7 +14,7 @@ from .target import Target
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from switchgear.runtime import Watch
 
@@ -31,8 +31,15 @@ _BALANCERS: dict[str, type[Balancer]] = {
 class Fleet:
     """Picks an instance for each attempt."""
 
-    def __init__(self, instances: Watch[InstanceSet], balancer: str, rng: random.Random) -> None:
+    def __init__(
+        self,
+        instances: Watch[InstanceSet],
+        balancer: str,
+        rng: random.Random,
+        keep_only: Callable[[set[Target]], None],
+    ) -> None:
         self.balancer = balancer
+        self._keep_only = keep_only  # told which addresses there still are
         self._instances = instances
         self._balancer = _BALANCERS[balancer](rng)
         self._endpoints: dict[str, Endpoint] = {}
@@ -71,3 +78,4 @@ class Fleet:
             endpoint.weight = one.weight
             self._endpoints[one.id] = endpoint
         self._balancer.update(list(self._endpoints.values()))
+        self._keep_only({Target.parse(one.endpoint) for one in instances.instances})

@@ -50,7 +50,7 @@ class DirectDoor:
         try:
             raw = await connection.body(max_bytes)
         finally:
-            self.pool.give_back(to, connection, now)  # idle since a little later; to say earlier errs on the safe side
+            self.pool.give_back(to, connection, trio.current_time())
             if self._reaper.over:
                 self._reaper.wake()
         parser = connection.parser
@@ -103,6 +103,10 @@ class DirectDoor:
         if trio.current_time() >= deadline:
             raise trio.TooSlowError
         raise TransportError(f"no connection to {to.authority} within {timeout:g} s", processed="no")
+
+    def keep_only(self, targets: set[Target]) -> None:
+        """Close what is idle to other instances now, and what is in use when its exchange has ended."""
+        self.pool.keep_only(targets)
 
     async def aclose(self) -> None:
         """Close all connections that are idle, and the others when their exchange has ended."""

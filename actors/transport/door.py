@@ -62,6 +62,10 @@ class Door(Protocol):
         """
         ...
 
+    def keep_only(self, targets: set[Target]) -> None:
+        """The instances are these now: connections to others are of no use any more."""
+        ...
+
     async def aclose(self) -> None:
         """Close all connections."""
         ...

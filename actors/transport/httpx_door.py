@@ -82,6 +82,9 @@ class HttpxDoor:
                     await _exhaust(chunks)
         return Reply(response.status_code, headers, body)
 
+    def keep_only(self, targets: set[Target]) -> None:
+        """An httpx transport keeps its connections to itself, and lets them expire."""
+
     async def aclose(self) -> None:
         """Close all connections of a transport that is ours."""
         if self._transport is not None and self._owned:
