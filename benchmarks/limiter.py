@@ -131,7 +131,7 @@ def switchgear_gate(waiters: int, chunk: int) -> Sample:
             gate = Gate(limiter, nursery.start_soon)
 
             async def caller() -> None:
-                await gate.enter(float("inf"))
+                await gate.enter(trio.current_time(), float("inf"))
                 measurement.out()
 
             await arrive(nursery, caller, waiters, chunk)

@@ -29,7 +29,7 @@ class Cell:
     """One place in the tree. `run` is one life; between lives the mailbox goes on filling."""
 
     __slots__ = (
-        *("_factory", "_life", "grace", "handled", "late", "limit", "mailbox", "path"),
+        *("_factory", "_life", "grace", "late", "limit", "mailbox", "path", "unhandled"),
         *("pending", "ref", "restarts", "since", "snapshot", "state", "system"),
     )
 
@@ -52,7 +52,7 @@ class Cell:
         self.limit = 1  # of the actor's concurrency; known once it has been built
         self.pending = 0  # messages queued or in hand: there is never use for more workers than that
         self.restarts = 0
-        self.handled = 0
+        self.unhandled = 0  # messages that were taken in and never came into a hand
         self.late = 0  # replies that nobody waited for any more
         self.since: float | None = None  # ready since
         self.snapshot: object = None  # from the last life to the next
@@ -86,7 +86,7 @@ class Cell:
         """No more lives: what is queued ends now, and what comes later ends at once. Twice is once."""
         self.state = State.STOPPED
         for envelope in self.mailbox.drain():
-            self.pending -= 1
+            self._never_mind()
             self._bury(envelope, reason)
         waiting = self.mailbox.waiting
         while waiting:
@@ -98,7 +98,7 @@ class Cell:
     def put_back(self, envelope: Ask | Tell) -> None:
         """A worker was handed this message when its life was over already: it is for the next life, if there is one."""
         if self.state is State.STOPPED:
-            self.pending -= 1
+            self._never_mind()
             self._bury(envelope, "it was stopped")
         else:
             self.mailbox.put_back(envelope)
@@ -113,7 +113,7 @@ class Cell:
             uptime=0.0 if self.since is None else trio.current_time() - self.since,
             mailbox=self.mailbox.statistics(),
             in_flight=0 if self._life is None else len(self._life.in_hand),
-            handled=self.handled,
+            handled=self.mailbox.accepted - self.pending - self.unhandled,  # not counted on the road of every call
             late=self.late,
         )
 
@@ -152,7 +152,7 @@ class Cell:
         except trio.WouldBlock:  # nothing is queued: all is in hand
             self._bury(envelope, "the mailbox has no room, and holds nothing that could make some")
             return True
-        self.pending -= 1
+        self._never_mind()
         self._bury(oldest, "the mailbox was full and this was the oldest")
         self._let_in(envelope)
         return True
@@ -196,6 +196,11 @@ class Cell:
             parent = parent.parent
         if places >= self.limit:
             raise AskLoop(self.path, f"cannot answer {ask.name}: it is itself waiting for the asker's reply")
+
+    def _never_mind(self) -> None:
+        """A message that was queued leaves without having been in hand."""
+        self.pending -= 1
+        self.unhandled += 1
 
     def _bury(self, envelope: Ask | Tell, reason: str) -> None:
         if isinstance(envelope, Ask):

@@ -218,9 +218,9 @@ class Life:
 
     async def _serve(self, envelope: Ask | Tell, scope: trio.CancelScope) -> bool:
         """One message: handle it and settle its ask. False: the scope has been cancelled and is of no more use."""
-        cell = self._cell
+        cell, hands = self._cell, self.in_hand
         envelope.scope = scope
-        self.in_hand.add(envelope)
+        hands.add(envelope)
         in_hand.set(envelope)
         try:
             if not isinstance(envelope, Ask):
@@ -236,9 +236,8 @@ class Life:
             raise
         finally:
             usable, envelope.scope = envelope.scope is not None, None
-            self.in_hand.discard(envelope)
+            hands.discard(envelope)
             cell.pending -= 1
-            cell.handled += 1
             if envelope.outcome is None and isinstance(envelope, Ask):  # we are being cancelled from above
                 envelope.fail(ActorStopped(cell.path, "it was cancelled"))
             if cell.mailbox.waiting:
