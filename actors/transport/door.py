@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
     from ..service.target import Target
 
 
@@ -19,7 +21,8 @@ class Wire(msgspec.Struct, frozen=True):
     """Path and query, below the instance's prefix."""
     headers: tuple[tuple[str, str], ...]
     """Of this request."""
-    body: bytes = b""
+    body: "bytes | AsyncIterable[bytes]" = b""
+    """Whole, or in pieces that are sent as they come."""
     constant: tuple[tuple[str, str], ...] = ()
     """Headers that are the same for all requests of the service."""
     replayable: bool = False
@@ -38,6 +41,28 @@ class Reply(msgspec.Struct, frozen=True):
     def header(self, name: str) -> str | None:
         """The first value of a header (name in lower case), or None."""
         return next((value for known, value in self.headers if known == name), None)
+
+
+class Answer(Protocol):
+    """One response whose head has come, and whose body is still on the wire."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    """Names in lower case, in the order of the wire."""
+
+    async def chunk(self) -> bytes | None:
+        """The next piece of the body, decoded, at least one byte; None at its end.
+
+        Raises:
+            trio.TooSlowError: the exchange's deadline has passed.
+            TransportError: the rest of it will not come.
+            ResponseTooLarge: it decodes to far more than was sent.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """The end of the exchange: what has not been read is lost, and its connection with it. Twice is once."""
+        ...
 
 
 class Door(Protocol):
@@ -59,6 +84,22 @@ class Door(Protocol):
             trio.TooSlowError: the deadline has passed.
             TransportError: no whole answer came; ``processed`` tells whether the peer can have done the work.
             ResponseTooLarge: the body is larger than ``max_bytes``.
+        """
+        ...
+
+    async def open(self, to: Target, wire: Wire, *, connect: float, answer_by: float, deadline: float) -> Answer:
+        """Send, and read the head of the answer. The caller closes the answer.
+
+        Args:
+            to: the instance.
+            wire: the request.
+            connect: seconds that connecting may take.
+            answer_by: when the head must have come (trio time).
+            deadline: when the whole exchange must be over (trio time).
+
+        Raises:
+            trio.TooSlowError: one of the two has passed.
+            TransportError: no answer came; ``processed`` tells whether the peer can have done the work.
         """
         ...
 
