@@ -59,6 +59,7 @@ from switchgear.actors.registry import Health as Health
 from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
 from switchgear.actors.registry import Registry as Registry
 from switchgear.actors.service.messages import ServiceResponse as ServiceResponse
+from switchgear.actors.service.stream import StreamResponse as StreamResponse
 from switchgear.actors.transport import PooledTransport as PooledTransport
 from switchgear.runtime import ActorInfo as ActorInfo
 from switchgear.runtime import Event as Event

@@ -5,7 +5,10 @@ What runs here runs in the caller's task: the checks, the wait, and the fallback
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, final, overload
+from collections.abc import AsyncIterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final, overload
 
 import msgspec
 import trio
@@ -14,18 +17,21 @@ from switchgear.actors import errors
 from switchgear.actors.service.decode import check_type
 from switchgear.actors.service.fallback import fall_back
 from switchgear.actors.service.messages import Progress, Request, ServiceResponse
+from switchgear.actors.service.stream import StreamResponse, held_open
 from switchgear.actors.service.target import Headers, build_target, check_headers, check_method, request_id_of
+from switchgear.actors.service.upload import Upload
 from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, MailboxFull
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from switchgear.actors.config import ServiceConfig
     from switchgear.actors.service.state import ServiceState
     from switchgear.runtime import Ref
 
 T = TypeVar("T")
+Content: TypeAlias = bytes | str | AsyncIterable[bytes] | None
 
 
 @final
@@ -75,7 +81,7 @@ class Service:
         type: type[T],
         params: Mapping[str, Any] | None = None,
         json: Any = None,
-        content: bytes | str | None = None,
+        content: Content = None,
         headers: Headers | None = None,
         timeout: float | None = None,
         idempotency_key: str | None = None,
@@ -92,7 +98,7 @@ class Service:
         type: None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
-        content: bytes | str | None = None,
+        content: Content = None,
         headers: Headers | None = None,
         timeout: float | None = None,
         idempotency_key: str | None = None,
@@ -108,7 +114,7 @@ class Service:
         type: Any = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
-        content: bytes | str | None = None,
+        content: Content = None,
         headers: Headers | None = None,
         timeout: float | None = None,
         idempotency_key: str | None = None,
@@ -124,7 +130,9 @@ class Service:
                 body as it is. None guesses by content type.
             params: the query: text, numbers, booleans, lists of these; None values are left out.
             json: a body to encode as JSON. Not together with ``content``.
-            content: a body as it is.
+            content: a body as it is; an async iterator of bytes is sent piece by piece, as it gives them, and only
+                once: a request whose pieces have been taken is not retried. (It runs in the service's task, and is
+                closed there if it is a generator.)
             headers: more headers, in the place of the configuration's of the same name (but never of credentials). A
                 valid ``X-Request-ID`` among them is used as this call's.
             timeout: for the whole call, retries and waits included; None takes ``timeout.total`` of the configuration.
@@ -206,6 +214,56 @@ class Service:
         """`request` with DELETE."""
         return await self.request("DELETE", path, type=type, **options)
 
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: Content = None,
+        headers: Headers | None = None,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+        affinity: str | None = None,
+    ) -> AsyncIterator[StreamResponse]:
+        """Call the service and read the body of its answer as it comes.
+
+            async with service.stream("GET", "/export.csv") as response:
+                async for piece in response:
+                    await file.write(piece)
+
+        The call lasts for as long as the block: it holds its place in the bulkhead and the breaker's permit until then.
+        It is retried, under the same rules as `request`, until the head of an answer has come. A stream left half-read
+        closes its connection. Fallbacks are not tried: they answer with whole bodies.
+
+        Args:
+            method: as in `request`; so are those that are not listed here.
+            timeout: for the whole block, None taking ``timeout.total`` of the configuration. `math.inf` is allowed, for
+                a stream without an end: then bound it by cancel scopes of your own. ``timeout.attempt`` bounds the
+                time to the head of the answer.
+
+        Raises:
+            ServiceError: as `request`, before the block is entered; or from reading (see `StreamResponse`).
+        """
+        response = StreamResponse()
+        request = self._build(
+            method,
+            path,
+            type_=None,
+            params=params,
+            json=json,
+            content=content,
+            headers=headers,
+            timeout=timeout,
+            idempotency_key=idempotency_key,
+            affinity=affinity,
+            stream=response,
+        )
+        async with held_open(response, partial(self._ask, request)):
+            yield response
+
     async def head(self, path: str, **options: Any) -> ServiceResponse[None]:
         """`request` with HEAD; there is no body, so ``data`` is None."""
         response: ServiceResponse[None] = await self.request("HEAD", path, **options)
@@ -219,11 +277,12 @@ class Service:
         type_: Any,
         params: Mapping[str, Any] | None,
         json: Any,
-        content: bytes | str | None,
+        content: Content,
         headers: Headers | None,
         timeout: float | None,
         idempotency_key: str | None,
         affinity: str | None,
+        stream: StreamResponse | None = None,
     ) -> Request:
         """Check everything, quote what needs it. Raises InvalidRequest."""
         request_id = None
@@ -245,6 +304,7 @@ class Service:
                 type=type_,
                 idempotency_key=None if idempotency_key is None else _header_text(idempotency_key),
                 affinity=affinity,
+                stream=stream,
             )
         except errors.InvalidRequest as error:
             error.service, error.request_id = self.name, request_id
@@ -284,8 +344,8 @@ class Service:
 
 
 def _body(
-    json: Any, content: bytes | str | None, headers: tuple[tuple[str, str], ...]
-) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    json: Any, content: Content, headers: tuple[tuple[str, str], ...]
+) -> tuple[bytes | Upload, tuple[tuple[str, str], ...]]:
     """The bytes to send, and the content type where the caller has given none."""
     if json is None:
         return b"" if content is None else _content(content), ()
@@ -299,14 +359,18 @@ def _body(
     return body, () if typed else (("Content-Type", "application/json"),)
 
 
-def _content(content: bytes | str) -> bytes:
+def _content(content: bytes | str | AsyncIterable[bytes]) -> bytes | Upload:
     if isinstance(content, str):
         try:
             return content.encode()
         except UnicodeEncodeError:
             raise errors.InvalidRequest("content has a lone surrogate, which is no character") from None
+    if isinstance(content, AsyncIterable):
+        return Upload(content)
     if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise errors.InvalidRequest(f"content is bytes or text, not a {type(content).__name__}: pass that as json")
+        raise errors.InvalidRequest(
+            f"content is bytes, text or an async iterator of bytes, not a {type(content).__name__}: pass that as json"
+        )
     return bytes(content)
 
 

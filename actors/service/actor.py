@@ -6,6 +6,7 @@ keep the road up to date with the configuration and to tell the metrics actor, o
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
@@ -17,6 +18,7 @@ from .credentials import Authenticator
 from .fleet import Fleet
 from .gate import Gate
 from .road import Road
+from .upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +69,9 @@ class ServiceActor(Actor):
         """One call, under the configuration of its beginning."""
         if self._road is None:
             self._road = self._build(self._state.config.value)
+        if isinstance(message.body, Upload):
+            async with aclosing(message.body):
+                return await self._metered(self._road, message)
         return await self._metered(self._road, message)
 
     def _apply(self) -> None:
@@ -89,7 +94,10 @@ class ServiceActor(Actor):
 
     def _record(self, code: str | None, started: float, request: Request) -> None:
         now = trio.current_time()
-        self._state.meter.record(code, now - started, attempts=request.progress.attempts, now=now)
+        stream = request.stream
+        # How long a stream was read is no latency of the service's: what counts is when its head came.
+        latency = now - started if stream is None or not stream.handed else stream.elapsed
+        self._state.meter.record(code, latency, attempts=request.progress.attempts, now=now)
         if not self._shipping:
             self._shipping = True
             self._ctx.start_soon(self._ship)

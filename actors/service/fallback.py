@@ -16,6 +16,7 @@ from ..config import CacheFallback, DefaultFallback
 from ..errors import ErrorCode, FallbackFailed, ServiceError
 from .decode import decode
 from .messages import Progress, ServiceResponse
+from .upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,6 +75,8 @@ async def _try(
         return _from_cache(fallback, request, error, state)
     if isinstance(fallback, DefaultFallback):
         return _answer(request, error, data=_default(fallback.value, request.type), source="default", stale=False)
+    if isinstance(request.body, Upload) and request.body.begun:
+        return None  # what was to be sent has been sent
     return await _alternative(fallback, request, error, elsewhere)
 
 

@@ -7,6 +7,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 import msgspec
 
 from ..errors import ServiceError
+from .stream import StreamResponse
+from .upload import Upload
 
 T = TypeVar("T")
 
@@ -37,11 +39,13 @@ class Request(msgspec.Struct, frozen=True):
     """Trio time at which the call began."""
     progress: Progress
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    body: "bytes | Upload" = b""
     type: Any = None
     """What to decode the body into; None guesses by content type."""
     idempotency_key: str | None = None
     affinity: str | None = None
+    stream: "StreamResponse | None" = None
+    """Where the open answer is given to, if the caller is to read the body himself."""
 
 
 class ServiceResponse(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ A road is made from a configuration and thrown away with it: calls under way kee
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -23,30 +24,33 @@ from ..errors import (
     CircuitOpen,
     HTTPStatusError,
     RateLimited,
+    ResponseTooLarge,
     ServiceError,
     TransportError,
 )
 from ..machines import retry
-from ..transport import Wire
+from ..transport import Reply, Wire
 from .decode import decode
 from .messages import ServiceResponse
+from .upload import Upload
 
 if TYPE_CHECKING:
     import random
-    from typing import Any
 
     from ..config import ServiceConfig
     from ..machines.breaker import Permit
     from ..machines.tokens import Token
-    from ..transport import Door, Reply
+    from ..transport import Answer, Door
     from .credentials import Authenticator, Credentials
     from .fleet import Fleet
     from .gate import Gate
     from .messages import Request
     from .state import ServiceState
+    from .stream import StreamResponse
     from .target import Target
 
 _MAX_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Road:
@@ -173,14 +177,18 @@ class Road:
         if timeout.attempt is not None:
             end = min(end, now + timeout.attempt)
         for _ in range(_MAX_REDIRECTS + 1):
+            sent = _with_query(wire, credentials.query) if credentials.query else wire
             try:
-                reply = await self._door.exchange(
-                    target,
-                    _with_query(wire, credentials.query) if credentials.query else wire,
-                    connect=timeout.connect,
-                    max_bytes=self.config.max_response_bytes,
-                    deadline=end,
-                )
+                if request.stream is not None:
+                    reply = await self._stream(request, request.stream, sent, target, end)
+                else:
+                    reply = await self._door.exchange(
+                        target,
+                        sent,
+                        connect=timeout.connect,
+                        max_bytes=self.config.max_response_bytes,
+                        deadline=end,
+                    )
             except trio.TooSlowError:
                 which = "call" if end >= request.deadline else "attempt"
                 text = f"no whole answer before the {which}'s timeout"
@@ -191,18 +199,41 @@ class Road:
             wire = onward
         raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
 
+    async def _stream(
+        self, request: Request, stream: StreamResponse, wire: Wire, target: Target, answer_by: float
+    ) -> Reply:
+        """Open an exchange, and hold it open while the caller reads; what he did not ask for is read here."""
+        timeout = self.config.timeout
+        answer = await self._door.open(
+            target, wire, connect=timeout.connect, answer_by=answer_by, deadline=request.deadline
+        )
+        try:
+            if not self._is_ours(answer):
+                await stream.hold(answer, request, partial(self._signed, request=request))
+                return Reply(answer.status, answer.headers, b"")
+            parts, size = [], 0
+            while (piece := await answer.chunk()) is not None:
+                parts.append(piece)
+                size += len(piece)
+                if size > self.config.max_response_bytes:
+                    raise ResponseTooLarge(f"the body is larger than max_response_bytes ({size})")
+            return Reply(answer.status, answer.headers, b"".join(parts))
+        finally:
+            await answer.aclose()
+
+    def _is_ours(self, answer: Answer) -> bool:
+        """An error, or a redirect that is to be followed: its body is no stream for the caller."""
+        return answer.status >= 400 or (self.config.follow_redirects and answer.status in _REDIRECTS)
+
     def _redirect(self, wire: Wire, reply: Reply, target: Target) -> Wire | None:
         location = reply.header("location")
-        if not self.config.follow_redirects or reply.status not in (301, 302, 303, 307, 308) or location is None:
+        if not self.config.follow_redirects or reply.status not in _REDIRECTS or location is None:
             return None
         onward = target.relative(location, wire.target)
         if onward is None:
-            raise HTTPStatusError(
-                "it redirects to another origin, which is not followed",
-                status=reply.status,
-                headers=reply.headers,
-                body=reply.body,
-            )
+            raise HTTPStatusError("it redirects to another origin, which is not followed", **_seen(reply))
+        if isinstance(wire.body, Upload):
+            raise HTTPStatusError("it redirects, and the body of this request can be sent only once", **_seen(reply))
         # RFC 9110, section 15.4: 303 is always to be fetched, 301 and 302 only in answer to a POST.
         if wire.method in ("GET", "HEAD") or (reply.status != 303 and (wire.method != "POST" or reply.status >= 307)):
             return msgspec.structs.replace(wire, target=onward)
@@ -222,11 +253,7 @@ class Road:
         after = retry.parse_retry_after(reply.header("retry-after"), date=reply.header("date"), wall_now=wall_time())
         error = RateLimited if reply.status == 429 else HTTPStatusError
         return error(
-            f"the service answered {reply.status}",
-            status=reply.status,
-            headers=reply.headers,
-            body=reply.body,
-            retry_at=None if after is None else now + after,
+            f"the service answered {reply.status}", **_seen(reply), retry_at=None if after is None else now + after
         )
 
     def _wire(self, request: Request, credentials: Credentials) -> Wire:
@@ -248,13 +275,15 @@ class Road:
             tuple(headers),
             request.body,
             constant=constant,
-            replayable=keyed or request.method in retry.IDEMPOTENT,
+            replayable=(keyed or request.method in retry.IDEMPOTENT) and isinstance(request.body, bytes),
         )
 
     def _retry_delay(self, failure: ServiceError, request: Request, deadline: float) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""
         policy = self.config.retry
         attempts = request.progress.attempts
+        if not _repeatable(request):
+            return None
         keyed = request.idempotency_key is not None
         if attempts >= policy.max_attempts or not retry.retryable(policy, failure, request.method, keyed=keyed):
             return None
@@ -265,10 +294,12 @@ class Road:
 
     def _response(self, request: Request, reply: Reply) -> ServiceResponse[Any]:
         try:
-            data = None if request.method == "HEAD" else decode(reply, request.type)
+            data = None if request.method == "HEAD" or request.stream is not None else decode(reply, request.type)
         except ServiceError as error:
             raise self._signed(error, request) from error.__cause__
-        if self._state.cache is not None:  # only what could be decoded: else it would push out what could
+        if (
+            self._state.cache is not None and request.stream is None
+        ):  # only what could be decoded: else it would push out what could
             self._state.cache.put(request, reply, trio.current_time())
         return ServiceResponse(
             success=True,
@@ -285,6 +316,18 @@ class Road:
         error.service, error.request_id = self._state.name, request.request_id
         error.attempts = request.progress.attempts
         return error
+
+
+def _repeatable(request: Request) -> bool:
+    """Nothing of a stream is with the caller yet, and its body has not been taken from him."""
+    if request.stream is not None and request.stream.handed:
+        return False
+    return isinstance(request.body, bytes) or not request.body.begun
+
+
+def _seen(reply: Reply) -> dict[str, Any]:
+    """What an error says of an answer."""
+    return {"status": reply.status, "headers": reply.headers, "body": reply.body}
 
 
 def _put(headers: list[tuple[str, str]], more: tuple[tuple[str, str], ...]) -> None:

@@ -6,6 +6,7 @@ connections for any httpx client.
 """
 
 from .direct import DirectDoor as DirectDoor
+from .door import Answer as Answer
 from .door import Door as Door
 from .door import Reply as Reply
 from .door import Wire as Wire

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import ssl
+import sys
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,12 +23,12 @@ from .inflate import inflater_for
 from .link import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from switchgear.runtime import Expiring
 
     from ..service.target import Target
-    from .door import Wire
+    from .door import Answer, Wire
     from .link import Link
     from .pool import Pool
 
@@ -50,21 +51,37 @@ class DirectDoor:
         try:
             raw = await connection.body(max_bytes)
         finally:
-            self.pool.give_back(to, connection, trio.current_time())
-            if self._reaper.over:
-                self._reaper.wake()
-        parser = connection.parser
-        headers = tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in parser.headers])
+            self.give_back(to, connection)
+        headers = _headers(connection)
         inflater = inflater_for(headers, max_bytes)
         if inflater is not None:
             raw = inflater.feed(raw)
             inflater.end()
-        return Reply(parser.status, headers, raw)
+        return Reply(connection.parser.status, headers, raw)
+
+    async def open(self, to: Target, wire: Wire, *, connect: float, answer_by: float, deadline: float) -> Answer:
+        """See `Door.open`."""
+        connection = await self._request(to, wire, trio.current_time(), connect, min(answer_by, deadline))
+        try:
+            connection.expiry = deadline
+            if deadline != math.inf:
+                self._watch_over(connection)
+            return _OpenAnswer(self, to, connection)
+        except BaseException:
+            self.give_back(to, connection)
+            raise
+
+    def give_back(self, to: Target, connection: Connection) -> None:
+        """An exchange has ended, somehow."""
+        self.pool.give_back(to, connection, trio.current_time())
+        if self._reaper.over:
+            self._reaper.wake()
 
     async def _request(self, to: Target, wire: Wire, now: float, timeout: float, deadline: float) -> Connection:
         """Send a request and read the head of its answer; the connection is then the caller's to give back."""
         constant = head.block(wire.constant)
-        data = head.encode(to, wire.method, wire.target, constant=constant, headers=wire.headers, size=len(wire.body))
+        size = len(wire.body) if isinstance(wire.body, bytes) else None
+        data = head.encode(to, wire.method, wire.target, constant=constant, headers=wire.headers, size=size)
         connection = self.pool.take(to, now)
         if connection is not None:
             try:
@@ -113,6 +130,38 @@ class DirectDoor:
         self.pool.close()
 
 
+class _OpenAnswer:
+    """See `Answer`."""
+
+    def __init__(self, door: DirectDoor, to: Target, connection: Connection) -> None:
+        self.status = connection.parser.status
+        self.headers = _headers(connection)
+        self._door = door
+        self._to = to
+        self._connection = connection
+        self._open = True
+        self._inflater = inflater_for(self.headers, sys.maxsize)
+        self._pieces: Iterator[bytes] = iter(())
+
+    async def chunk(self) -> bytes | None:
+        """See `Answer.chunk`."""
+        while (piece := next(self._pieces, None)) is None:
+            raw = await self._connection.chunk()
+            if self._inflater is None:
+                return raw
+            if raw is None:
+                self._inflater.end()
+                return None
+            self._pieces = self._inflater.pieces(raw)
+        return piece
+
+    async def aclose(self) -> None:
+        """See `Answer.aclose`: nothing to wait for, since a connection that is half read is closed at once."""
+        if self._open:
+            self._open = False
+            self._door.give_back(self._to, self._connection)
+
+
 class _Reaper:
     """Closes connections that have been idle for too long, also when no call comes that would look at them."""
 
@@ -133,6 +182,12 @@ class _Reaper:
     def expire(self) -> None:
         """It is time to look."""
         self.wake()
+
+
+def _headers(connection: Connection) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in connection.parser.headers]
+    )
 
 
 def _words(error: BaseException) -> str:
