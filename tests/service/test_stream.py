@@ -103,7 +103,7 @@ async def test_the_bulkhead_place_is_held_until_the_stream_is_closed():
 
 async def test_the_permit_of_a_half_open_breaker_is_held_until_the_stream_is_closed():
     breaker = sg.BreakerConfig(failure_threshold=1, reset_timeout=0.01)
-    send, script = trio.open_memory_channel(10)
+    _send, script = trio.open_memory_channel(10)
     handler = wire.in_turn(wire.closes_at_once(), streams(script))
     async with wire.serve(handler) as peer, service_at(peer.url, breaker=breaker) as (service, _):
         with trio.fail_after(5):
@@ -446,23 +446,20 @@ async def test_the_generator_is_closed_with_the_call():
 async def test_a_generator_that_fails_to_close_is_logged_and_the_call_has_its_outcome(caplog):
     async def stubborn():
         try:
-            yield b"one"
+            yield b"x" * 10_000_000  # more than the sockets hold
             yield b"two"
         finally:
             raise OSError("cannot close")
 
-    async with service_at(f"http://127.0.0.1:{wire.unused_port()}") as (service, _):
-        with pytest.raises(sg.TransportError):
-            await service.post("/up", content=stubborn())
-    assert not caplog.records  # it was never begun
-
-    async def handler(stream, peer):
+    async def refuses(stream, peer):
         await stream.receive_some(65536)
+        await stream.send_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await trio.sleep_forever()
 
-    async with wire.serve(handler) as peer, service_at(peer.url) as (service, _):
-        assert isinstance(
-            await outcome_of(service.post("/up", content=stubborn())), (sg.TransportError, sg.InvalidRequest)
-        )
+    async with wire.serve(refuses) as peer, service_at(peer.url) as (service, _):
+        with pytest.raises(sg.HTTPStatusError, match="413"):
+            await service.post("/up", content=stubborn())
+    assert [record.exc_info[0] for record in caplog.records if record.name == "switchgear.service"] == [OSError]
 
 
 async def test_a_channel_that_was_given_stays_open():
@@ -478,6 +475,7 @@ async def test_a_channel_that_was_given_stays_open():
 
 async def test_an_alternative_cannot_send_what_has_been_sent():
     fallbacks = (sg.AlternativeFallback("other"),)
+    f"http://127.0.0.1:{wire.unused_port()}"
     async with wire.serve(wire.closes_after_request()) as peer, wire.http_server(echo) as server:
         services = (
             sg.ServiceConfig("svc", base_url=peer.url, retry=ONCE, fallbacks=fallbacks),
