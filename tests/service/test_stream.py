@@ -177,22 +177,28 @@ async def test_the_deadline_ends_a_stalled_stream():
 
 async def test_the_deadline_passes_while_nobody_reads(autojump_clock):
     _send, script = trio.open_memory_channel(10)
-    async with wire.serve(streams(script)) as peer, service_at(peer.url) as (service, _):
-        async with service.stream("GET", "/x", timeout=3) as response:
-            await trio.sleep(10)
-            with pytest.raises(sg.CallTimeout) as caught:
-                await anext(response)
-            assert caught.value.service == "svc"
+    async with (
+        wire.serve(streams(script)) as peer,
+        service_at(peer.url) as (service, _),
+        service.stream("GET", "/x", timeout=3) as response,
+    ):
+        await trio.sleep(10)
+        with pytest.raises(sg.CallTimeout) as caught:
+            await anext(response)
+        assert caught.value.service == "svc"
 
 
 async def test_the_timeout_of_an_attempt_bounds_the_head_and_not_the_body(autojump_clock):
     send, script = trio.open_memory_channel(10)
     timeout = sg.TimeoutConfig(attempt=1, total=100)
-    async with wire.serve(streams(script)) as peer, service_at(peer.url, timeout=timeout) as (service, _):
-        async with service.stream("GET", "/x") as response:
-            await trio.sleep(50)
-            await send.send(b"late")
-            assert await anext(response) == b"late"
+    async with (
+        wire.serve(streams(script)) as peer,
+        service_at(peer.url, timeout=timeout) as (service, _),
+        service.stream("GET", "/x") as response,
+    ):
+        await trio.sleep(50)
+        await send.send(b"late")
+        assert await anext(response) == b"late"
     async with wire.serve(wire.never_answers()) as peer, service_at(peer.url, timeout=timeout) as (service, _):
         started = trio.current_time()
         with pytest.raises(sg.CallTimeout, match="attempt"):
@@ -203,12 +209,15 @@ async def test_the_timeout_of_an_attempt_bounds_the_head_and_not_the_body(autoju
 
 async def test_a_stream_without_an_end(autojump_clock):
     send, script = trio.open_memory_channel(10)
-    async with wire.serve(streams(script)) as peer, service_at(peer.url) as (service, _):
-        async with service.stream("GET", "/x", timeout=math.inf) as response:
-            for _ in range(10):
-                await trio.sleep(1000)
-                await send.send(b"tick")
-                assert await anext(response) == b"tick"
+    async with (
+        wire.serve(streams(script)) as peer,
+        service_at(peer.url) as (service, _),
+        service.stream("GET", "/x", timeout=math.inf) as response,
+    ):
+        for _ in range(10):
+            await trio.sleep(1000)
+            await send.send(b"tick")
+            assert await anext(response) == b"tick"
 
 
 async def test_the_latency_of_a_stream_is_that_of_its_head(autojump_clock):
@@ -303,10 +312,13 @@ async def test_redirects(follow):
         while data := await wire.read_request(stream, peer):
             await stream.send_all(HEAD + chunk(b"here") + b"0\r\n\r\n" if b"/there" in data else moved)
 
-    async with wire.serve(handler) as peer, service_at(peer.url, follow_redirects=follow) as (service, _):
-        async with service.stream("GET", "/x") as response:
-            assert response.status == (200 if follow else 302)
-            assert b"".join([piece async for piece in response]) == (b"here" if follow else b"moved")
+    async with (
+        wire.serve(handler) as peer,
+        service_at(peer.url, follow_redirects=follow) as (service, _),
+        service.stream("GET", "/x") as response,
+    ):
+        assert response.status == (200 if follow else 302)
+        assert b"".join([piece async for piece in response]) == (b"here" if follow else b"moved")
 
 
 async def test_a_compressed_body_is_decoded_in_bounded_pieces():
