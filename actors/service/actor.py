@@ -87,16 +87,17 @@ class ServiceActor(Actor):
         try:
             response = await road.call(request, started, self._ctx.deadline)
         except ServiceError as error:
-            self._record(error.code.value, started, request)
+            now = trio.current_time()
+            self._record(error.code.value, now - started, now, request)
             raise
-        self._record(None, started, request)
+        ended = request.started + response.elapsed
+        self._record(None, ended - started, ended, request)
         return response
 
-    def _record(self, code: str | None, started: float, request: Request) -> None:
-        now = trio.current_time()
+    def _record(self, code: str | None, latency: float, now: float, request: Request) -> None:
         stream = request.stream
-        # How long a stream was read is no latency of the service's: what counts is when its head came.
-        latency = now - started if stream is None or not stream.handed else stream.elapsed
+        if stream is not None and stream.handed:  # how long it was read is no latency of the service's
+            latency = stream.elapsed
         self._state.meter.record(code, latency, attempts=request.progress.attempts, now=now)
         if not self._shipping:
             self._shipping = True

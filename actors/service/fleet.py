@@ -54,7 +54,7 @@ class Fleet:
         """
         if self._instances.value is not self._seen:
             self._refresh(self._instances.value)
-        endpoint = self._balancer.pick(frozenset(avoid)) or self._balancer.pick()
+        endpoint = (self._balancer.pick(frozenset(avoid)) if avoid else None) or self._balancer.pick()
         if endpoint is None:
             known = len(self._instances.value.instances)
             raise NoHealthyInstances(f"none of the {known} known instances can be used; register one or mend them")

@@ -30,6 +30,8 @@ from ..errors import (
 )
 from ..machines import retry
 from ..transport import Reply, Wire
+from ..transport.door import NONE
+from ..transport.head import Block
 from .decode import decode
 from .messages import ServiceResponse
 from .upload import Upload
@@ -75,7 +77,8 @@ class Road:
         self._auth = auth
         self._door = door
         self._headers = headers  # of every request
-        self._names = frozenset(name.lower() for name, _ in headers)
+        self._block = NONE  # the same, with the credentials of `_token`
+        self._token: Token[Credentials] | None = None
         self._rng = rng
 
     async def call(self, request: Request, now: float, deadline: float) -> ServiceResponse[Any]:
@@ -118,7 +121,7 @@ class Road:
             endpoint, target = self._fleet.pick(failed_at)
             token = self._auth.credentials(now)
             request.progress.attempts += 1
-            wire = self._wire(request, token.value)
+            wire = self._wire(request, token)
             self._fleet.begin(endpoint)
             tried = True
             try:
@@ -130,7 +133,7 @@ class Road:
                 self._fleet.end(endpoint)
             if reply.status < 400:
                 settled = True
-                permit.success(trio.current_time())
+                permit.success(reply.ended)
                 return reply
             failed_at.append(endpoint.id)
             raise self._refusal(reply, permit, token)
@@ -256,27 +259,40 @@ class Road:
             f"the service answered {reply.status}", **_seen(reply), retry_at=None if after is None else now + after
         )
 
-    def _wire(self, request: Request, credentials: Credentials) -> Wire:
-        headers = [*request.headers]
+    def _wire(self, request: Request, token: Token[Credentials]) -> Wire:
+        if token is not self._token:
+            self._token, self._block = token, self._with_credentials(token.value)
+        block, headers = self._block, request.headers
         keyed = request.idempotency_key is not None
-        if request.idempotency_key is not None:
-            _put(headers, (("Idempotency-Key", request.idempotency_key),))
-        if credentials.headers:
-            _put(headers, credentials.headers)  # last, after the path has been found to stay with the service
-        constant = self._headers
-        if headers and not self._names.isdisjoint([name.lower() for name, _ in headers]):
-            theirs = {name.lower() for name, _ in headers}  # what is given for this request counts for more
-            constant = tuple(pair for pair in constant if pair[0].lower() not in theirs)
-        headers.append(("X-Request-ID", request.request_id))
-        headers.append(("X-Retry-Attempt", str(request.progress.attempts - 1)))
+        if headers or keyed:
+            headers = self._theirs(request, token.value)
+            block = block.without({name.lower() for name, _ in headers})  # what is for this request counts for more
         return Wire(
             request.method,
             request.target,
-            tuple(headers),
+            (
+                *headers,
+                ("X-Request-ID", request.request_id),
+                ("X-Retry-Attempt", str(request.progress.attempts - 1)),
+            ),
             request.body,
-            constant=constant,
-            replayable=(keyed or request.method in retry.IDEMPOTENT) and isinstance(request.body, bytes),
+            block,
+            (keyed or request.method in retry.IDEMPOTENT) and isinstance(request.body, bytes),
         )
+
+    def _with_credentials(self, credentials: Credentials) -> Block:
+        names = {name.lower() for name, _ in credentials.headers}
+        return Block((*(pair for pair in self._headers if pair[0].lower() not in names), *credentials.headers))
+
+    @staticmethod
+    def _theirs(request: Request, credentials: Credentials) -> tuple[tuple[str, str], ...]:
+        """The caller's own headers, but none in the place of credentials: two of Authorization are a trap."""
+        key = request.idempotency_key
+        names = {name.lower() for name, _ in credentials.headers}
+        if key is None:
+            return tuple(pair for pair in request.headers if pair[0].lower() not in names)
+        names.add("idempotency-key")
+        return (*(pair for pair in request.headers if pair[0].lower() not in names), ("Idempotency-Key", key))
 
     def _retry_delay(self, failure: ServiceError, request: Request, deadline: float) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""
@@ -308,7 +324,7 @@ class Road:
             headers=reply.headers,
             request_id=request.request_id,
             attempts=request.progress.attempts,
-            elapsed=trio.current_time() - request.started,
+            elapsed=reply.ended - request.started,
         )
 
     def _signed(self, error: ServiceError, request: Request) -> ServiceError:
@@ -328,13 +344,6 @@ def _repeatable(request: Request) -> bool:
 def _seen(reply: Reply) -> dict[str, Any]:
     """What an error says of an answer."""
     return {"status": reply.status, "headers": reply.headers, "body": reply.body}
-
-
-def _put(headers: list[tuple[str, str]], more: tuple[tuple[str, str], ...]) -> None:
-    """Add headers, in the place of those of the same name: two of Authorization or Content-Type are a trap."""
-    names = {name.lower() for name, _ in more}
-    headers[:] = [pair for pair in headers if pair[0].lower() not in names]
-    headers.extend(more)
 
 
 def _with_query(wire: Wire, query: str) -> Wire:

@@ -34,7 +34,7 @@ _REFUSED = {"CONNECT": "opens a tunnel", "TRACE": "sends our credentials back"}
 _LONGEST = 60_000  # characters: what httpx can take, less the host; any server refuses earlier
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, cache_hash=True):  # it is a key on the road of every call
     """The address of one instance: an origin, and the path that all its requests are under."""
 
     scheme: str

@@ -58,7 +58,9 @@ class Connection:
         self.usable = self.over = self.sent = False
         self.parser.begin(head=is_head)
         if isinstance(body, bytes):
-            self.sent = await self._send(head + body if body else head)
+            data = head + body if body else head
+            sent = self._send_nowait(data)
+            self.sent = sent == len(data) or await self._send(memoryview(data)[sent:])
         else:
             self.sent = await self._send_pieces(head, body, chunked=chunked)
         while not self.parser.headed:  # also when it broke: the peer may have answered before it closed (413, say)
@@ -76,7 +78,14 @@ class Connection:
                 return False
         return not chunked or await self._send(b"0\r\n\r\n")
 
-    async def _send(self, data: bytes) -> bool:
+    def _send_nowait(self, data: bytes) -> int:
+        """What goes at once. If that fails, so will the rest, and a reader may still find an answer."""
+        try:
+            return self.link.send_nowait(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return 0
+
+    async def _send(self, data: bytes | memoryview) -> bool:
         """False if the peer does not listen any more."""
         try:
             return await self.link.send_all(data)

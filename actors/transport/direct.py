@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from .pool import Pool
 
 
+_UNSURE = (
+    "the peer closed a kept-alive connection just as the request was sent: whether it was processed is unknown, and "
+    "this request is not one that may be repeated"
+)
+
+
 class DirectDoor:
     """See `Door`. One for each service; it owns the service's connections."""
 
@@ -51,13 +57,14 @@ class DirectDoor:
         try:
             raw = await connection.body(max_bytes)
         finally:
-            self.give_back(to, connection)
-        headers = _headers(connection)
+            ended = trio.current_time()
+            self.give_back(to, connection, ended)
+        headers = tuple(connection.parser.headers)
         inflater = inflater_for(headers, max_bytes)
         if inflater is not None:
             raw = inflater.feed(raw)
             inflater.end()
-        return Reply(connection.parser.status, headers, raw)
+        return Reply(connection.parser.status, headers, raw, ended)
 
     async def open(self, to: Target, wire: Wire, *, connect: float, answer_by: float, deadline: float) -> Answer:
         """See `Door.open`."""
@@ -68,20 +75,19 @@ class DirectDoor:
                 self._watch_over(connection)
             return _OpenAnswer(self, to, connection)
         except BaseException:
-            self.give_back(to, connection)
+            self.give_back(to, connection, trio.current_time())
             raise
 
-    def give_back(self, to: Target, connection: Connection) -> None:
+    def give_back(self, to: Target, connection: Connection, now: float) -> None:
         """An exchange has ended, somehow."""
-        self.pool.give_back(to, connection, trio.current_time())
+        self.pool.give_back(to, connection, now)
         if self._reaper.over:
             self._reaper.wake()
 
     async def _request(self, to: Target, wire: Wire, now: float, timeout: float, deadline: float) -> Connection:
         """Send a request and read the head of its answer; the connection is then the caller's to give back."""
-        constant = head.block(wire.constant)
         size = len(wire.body) if isinstance(wire.body, bytes) else None
-        data = head.encode(to, wire.method, wire.target, constant=constant, headers=wire.headers, size=size)
+        data = head.encode(to, wire.method, wire.target, constant=wire.constant, headers=wire.headers, size=size)
         connection = self.pool.take(to, now)
         if connection is not None:
             try:
@@ -90,10 +96,7 @@ class DirectDoor:
                 if connection.parser.started:
                     raise
                 if not wire.replayable:
-                    error.message = (
-                        "the peer closed a kept-alive connection just as the request was sent: whether it was "
-                        "processed is unknown, and this request is not one that may be repeated"
-                    )
+                    error.message = _UNSURE
                     raise
         connection = Connection(await self._connect(to, timeout, deadline))
         self.pool.connected()
@@ -135,7 +138,7 @@ class _OpenAnswer:
 
     def __init__(self, door: DirectDoor, to: Target, connection: Connection) -> None:
         self.status = connection.parser.status
-        self.headers = _headers(connection)
+        self.headers = tuple(connection.parser.headers)
         self._door = door
         self._to = to
         self._connection = connection
@@ -159,7 +162,7 @@ class _OpenAnswer:
         """See `Answer.aclose`: nothing to wait for, since a connection that is half read is closed at once."""
         if self._open:
             self._open = False
-            self._door.give_back(self._to, self._connection)
+            self._door.give_back(self._to, self._connection, trio.current_time())
 
 
 class _Reaper:
@@ -182,12 +185,6 @@ class _Reaper:
     def expire(self) -> None:
         """It is time to look."""
         self.wake()
-
-
-def _headers(connection: Connection) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in connection.parser.headers]
-    )
 
 
 def _words(error: BaseException) -> str:

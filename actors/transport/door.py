@@ -6,6 +6,9 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+import trio
+
+from .head import Block
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
     from ..service.target import Target
 
 
-class Wire(msgspec.Struct, frozen=True):
+NONE = Block()
+
+
+class Wire(msgspec.Struct, frozen=True, gc=False):  # it knows nobody that could know it: part of no cycle
     """One request as it goes out: everything is checked, nothing is left to add."""
 
     method: str
@@ -23,13 +29,13 @@ class Wire(msgspec.Struct, frozen=True):
     """Of this request."""
     body: "bytes | AsyncIterable[bytes]" = b""
     """Whole, or in pieces that are sent as they come."""
-    constant: tuple[tuple[str, str], ...] = ()
+    constant: Block = NONE
     """Headers that are the same for all requests of the service."""
     replayable: bool = False
     """It may be sent again if nobody knows whether it was processed."""
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """One response, read to its end."""
 
     status: int
@@ -37,6 +43,8 @@ class Reply(msgspec.Struct, frozen=True):
     """Names in lower case, in the order of the wire."""
     body: bytes
     """Decoded, if the peer compressed it."""
+    ended: float = msgspec.field(default_factory=trio.current_time)
+    """When it was whole (trio time)."""
 
     def header(self, name: str) -> str | None:
         """The first value of a header (name in lower case), or None."""

@@ -65,8 +65,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
             raise
         parser = connection.parser
         body = _Body(self._pool, to, connection, timeout.get("read"))
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in parser.headers]
         return httpx.Response(
-            parser.status, headers=parser.headers, stream=body, extensions={"http_version": b"HTTP/1.1"}
+            parser.status, headers=headers, stream=body, extensions={"http_version": b"HTTP/1.1"}
         )
 
     async def _connect(self, to: Target, seconds: float | None) -> Connection:

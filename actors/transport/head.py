@@ -11,7 +11,7 @@ import msgspec
 from ..errors import InvalidRequest, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ..service.target import Target
 
@@ -25,10 +25,21 @@ _OURS = r"(?!(?i:host|content-length|transfer-encoding):)"  # said twice, they m
 _LINES = re.compile(rf"(?:{_OURS}{_WORD}: [\t\x20-\x7e\x80-\xff]*+\r\n)*+")
 
 
-@lru_cache(maxsize=1024)
-def block(headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Headers that are the same for many requests, as bytes."""
-    return lines(headers)
+class Block:
+    """Headers that are the same for many requests: checked and joined once."""
+
+    __slots__ = ("data", "names", "pairs")
+
+    def __init__(self, pairs: tuple[tuple[str, str], ...] = ()) -> None:
+        self.pairs = pairs
+        self.names = frozenset(name.lower() for name, _ in pairs)
+        self.data = lines(pairs)
+
+    def without(self, names: Collection[str]) -> Block:
+        """Those of other names (given in lower case)."""
+        if self.names.isdisjoint(names):
+            return self
+        return Block(tuple(pair for pair in self.pairs if pair[0].lower() not in names))
 
 
 def lines(headers: Sequence[tuple[str, str]]) -> bytes:
@@ -52,7 +63,7 @@ def _host(to: Target) -> bytes:
 
 
 def encode(
-    to: Target, method: str, target: str, *, constant: bytes, headers: tuple[tuple[str, str], ...], size: int | None
+    to: Target, method: str, target: str, *, constant: Block, headers: tuple[tuple[str, str], ...], size: int | None
 ) -> bytes:
     """The head of one request.
 
@@ -60,7 +71,7 @@ def encode(
         to: the instance.
         method: an HTTP method.
         target: path and query, below the instance's prefix.
-        constant: the service's own headers, from `block`.
+        constant: the service's own headers.
         headers: those of this request.
         size: of the body in bytes; None if it comes in chunks.
 
@@ -79,4 +90,4 @@ def encode(
     first = f"{method} {path if path[0] == '/' else '/' + path} HTTP/1.1\r\n"
     if not _FIRST.fullmatch(first):
         raise InvalidRequest("a method or a path with a blank, a control character or what is not ASCII: quote it")
-    return b"".join((first.encode("ascii"), _host(to), constant, lines(headers), framing.encode("ascii"), b"\r\n"))
+    return b"".join((first.encode("ascii"), _host(to), constant.data, lines(headers), framing.encode("ascii"), b"\r\n"))

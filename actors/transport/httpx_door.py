@@ -96,7 +96,7 @@ def _request(to: Target, wire: Wire, connect: float) -> httpx.Request:
     request = httpx.Request(
         wire.method,
         to.url(wire.target),
-        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in wire.constant + wire.headers],
+        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in wire.constant.pairs + wire.headers],
         content=wire.body or None,
         # One deadline for the whole exchange comes from the caller's scope; only connecting has one of its own.
         extensions={"timeout": {"connect": connect, "read": None, "write": None, "pool": None}},

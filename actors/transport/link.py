@@ -23,7 +23,11 @@ _READ = 65_536
 class Link(Protocol):
     """A connected peer."""
 
-    async def send_all(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes) -> int:
+        """Send as many bytes as go without waiting, usually all. Raises trio.BrokenResourceError."""
+        ...
+
+    async def send_all(self, data: bytes | memoryview) -> bool:
         """Send everything; false if the peer has begun to answer before that. Raises trio.BrokenResourceError."""
         ...
 
@@ -49,22 +53,27 @@ class PlainLink:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.settimeout(0)
 
-    async def send_all(self, data: bytes) -> bool:
-        """Usually one system call and no wait."""
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """One system call."""
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if self._socket.fileno() == -1:
+                raise trio.ClosedResourceError from None
+            raise trio.BrokenResourceError(str(error)) from error
+
+    async def send_all(self, data: bytes | memoryview) -> bool:
+        """Waits for room where there is none."""
         rest = memoryview(data)  # slices of bytes would copy what is left of a large body again and again
-        while True:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                await self._wait_for_either()
-                if self._socket.fileno() == -1:
-                    raise trio.ClosedResourceError from None
-                if self.is_stale():  # an early refusal: a peer that sends one may read no more, and wait for us to stop
-                    return False
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
-            if not rest:
-                return True
+        while rest := rest[self.send_nowait(rest) :]:
+            await self._wait_for_either()
+            if self._socket.fileno() == -1:
+                raise trio.ClosedResourceError
+            if self.is_stale():  # an early refusal: a peer that sends one may read no more, and wait for us to stop
+                return False
+        return True
 
     async def _wait_for_either(self) -> None:
         """Until the socket can be written or read, or is closed."""
@@ -117,7 +126,11 @@ class TLSLink:
         self._stream = stream
         self._transport = transport
 
-    async def send_all(self, data: bytes) -> bool:
+    def send_nowait(self, data: bytes) -> int:
+        """Nothing: trio's SSLStream always waits."""
+        return 0
+
+    async def send_all(self, data: bytes | memoryview) -> bool:
         """Through trio's SSLStream, which cannot read before it has sent everything."""
         await self._stream.send_all(data)
         return True

@@ -73,7 +73,8 @@ class H11Parser(Parsed):
 
     def _head(self, event: h11.Response | h11.InformationalResponse) -> None:
         self.status = event.status_code
-        self.headers = [(bytes(name), bytes(value)) for name, value in event.headers.raw_items()]
+        for name, value in event.headers.raw_items():
+            self._header(bytes(name), bytes(value))
         self._count(sum(len(name) + len(value) for name, value in self.headers))
 
 

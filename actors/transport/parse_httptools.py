@@ -60,9 +60,8 @@ class HttptoolsParser(Parsed):
         """One header, or trailer."""
         if self.complete:
             return
-        value = value.strip(b" \t")  # llhttp leaves what stands behind a value
         if not self.headed:  # else it is a trailer
-            self.headers.append((name, value))
+            self._header(name, value)  # which strips it: llhttp leaves what stands behind a value
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:

@@ -24,8 +24,8 @@ class ResponseParser(Protocol):
     """One response at a time: `begin`, then `feed` until `complete`."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
-    """As on the wire, in order."""
+    headers: list[tuple[str, str]]
+    """In the order of the wire, names in lower case."""
     chunks: list[bytes]
     """Pieces of the body that nobody has taken yet."""
     body_size: int
@@ -55,12 +55,15 @@ class Parsed:
     """What a parser has found, and the rules for it."""
 
     def __init__(self) -> None:
+        # The last value of each name and what was made of it: a peer says most headers again with each answer, and
+        # to compare costs a fifth of what it costs to decode.
+        self._known: dict[bytes, tuple[bytes, tuple[str, str]]] = {}
         self.begin(head=False)
 
     def begin(self, *, head: bool) -> None:
         """Expect a response."""
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[tuple[str, str]] = []
         self.chunks: list[bytes] = []
         self.started = self.headed = self.complete = self.reusable = False
         self._to_head = head
@@ -79,6 +82,16 @@ class Parsed:
             if self._raw_size > MAX_RAW:
                 raise ResponseTooLarge(f"{MAX_RAW} bytes of it are neither its head nor its body")
 
+    def _header(self, name: bytes, value: bytes) -> None:
+        """One header of the head."""
+        known = self._known.get(name)
+        if known is None or known[0] != value:
+            pair = (name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t"))
+            if len(self._known) >= MAX_HEADERS:  # a peer that names them as it likes
+                self._known.clear()
+            self._known[name] = known = (value, pair)
+        self.headers.append(known[1])
+
     def _count(self, size: int) -> None:
         """So many bytes more of names and values."""
         self._head_size += size
@@ -88,11 +101,15 @@ class Parsed:
     def _framed(self) -> bool:
         """Headers are done: check how the body ends. True if there is none."""
         self.headed = True
-        lengths = {value for name, value in self.headers if name.lower() == b"content-length"}
-        codings = [value.strip().lower() for name, value in self.headers if name.lower() == b"transfer-encoding"]
-        if (lengths and codings) or len(lengths) > 1 or any(not value.strip().isdigit() for value in lengths):
+        lengths, codings = set(), []
+        for name, value in self.headers:
+            if name == "content-length":
+                lengths.add(value)
+            elif name == "transfer-encoding":
+                codings.append(value.lower())
+        if (lengths and codings) or len(lengths) > 1 or not all(map(_is_number, lengths)):
             raise TransportError("its headers contradict each other about where the body ends")
-        if codings and codings != [b"chunked"]:
+        if codings and codings != ["chunked"]:
             raise TransportError("it uses a transfer encoding that is not known")
         bodiless = self._to_head or self.status in (204, 304)
         self._until_close = not (bodiless or lengths or codings)
@@ -100,13 +117,17 @@ class Parsed:
 
     def _keeps_alive(self, version: str) -> bool:
         """RFC 9112, section 9.3: does the peer keep the connection, if its answer has no body?"""
-        values = [value for name, value in self.headers if name.lower() == b"connection"]
-        options = {option.strip().lower() for option in b",".join(values).split(b",")}
-        return b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+        values = [value for name, value in self.headers if name == "connection"]
+        options = {option.strip().lower() for option in ",".join(values).split(",")}
+        return "close" not in options and (version == "1.1" or "keep-alive" in options)
 
     def _truncated(self) -> TransportError:
         where = "its body" if self.headed else "its head" if self.started else "any answer"
         return TransportError(f"the peer closed before the end of {where}")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def new_parser() -> ResponseParser:

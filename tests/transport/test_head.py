@@ -27,7 +27,7 @@ pairs = st.lists(st.tuples(nasty, nasty), max_size=3).map(tuple)
 
 
 def encode(method="GET", target="/x", constant=(), headers=(), size=0, to=HERE):
-    return head.encode(to, method, target, constant=head.block(constant), headers=headers, size=size)
+    return head.encode(to, method, target, constant=head.Block(constant), headers=headers, size=size)
 
 
 def read_by_a_server(data: bytes):
