@@ -225,7 +225,11 @@ class Life:
         try:
             if not isinstance(envelope, Ask):
                 await self._actor.handle(envelope.message)
-            elif envelope.outcome is None and (envelope.deadline == inf or await self._still_wanted(envelope)):
+            elif envelope.outcome is None and (
+                envelope.deadline == inf
+                or trio.current_time() < envelope.deadline
+                or await self._still_wanted(envelope)
+            ):
                 reply = await self._actor.handle(envelope.message)
                 if not envelope.settle(outcome.Value(reply)):
                     cell.late += 1
@@ -248,10 +252,7 @@ class Life:
 
     async def _still_wanted(self, ask: Ask) -> bool:
         """No work for a caller whose deadline has passed while the message was queued."""
-        now = trio.current_time()
-        if ask.deadline > now:
-            return True
-        if ask.expiry <= now:
+        if ask.expiry <= trio.current_time():
             ask.fail(self._cell.timeout_error(ask))
             return False
         # It is the deadline of a scope of the caller's: trio is about to cancel him, unless he has moved it.

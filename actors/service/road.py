@@ -10,6 +10,7 @@ A road is made from a configuration and thrown away with it: calls under way kee
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -176,9 +177,9 @@ class Road:
     ) -> Reply:
         """One request on the wire, with the redirects that stay on its origin."""
         timeout = self.config.timeout
-        end = request.deadline
-        if timeout.attempt is not None:
-            end = min(end, now + timeout.attempt)
+        end = math.inf  # when the call's own time is over the ask ends, and we are cancelled: no need to watch it twice
+        if timeout.attempt is not None and now + timeout.attempt < request.deadline:
+            end = now + timeout.attempt
         for _ in range(_MAX_REDIRECTS + 1):
             sent = _with_query(wire, credentials.query) if credentials.query else wire
             try:
@@ -193,9 +194,7 @@ class Road:
                         deadline=end,
                     )
             except trio.TooSlowError:
-                which = "call" if end >= request.deadline else "attempt"
-                text = f"no whole answer before the {which}'s timeout"
-                raise CallTimeout(text, retryable=which == "attempt") from None
+                raise CallTimeout("no whole answer before the attempt's timeout", retryable=True) from None
             onward = self._redirect(wire, reply, target)
             if onward is None:
                 return reply
@@ -203,13 +202,10 @@ class Road:
         raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
 
     async def _stream(
-        self, request: Request, stream: StreamResponse, wire: Wire, target: Target, answer_by: float
+        self, request: Request, stream: StreamResponse, wire: Wire, target: Target, head_by: float
     ) -> Reply:
         """Open an exchange, and hold it open while the caller reads; what he did not ask for is read here."""
-        timeout = self.config.timeout
-        answer = await self._door.open(
-            target, wire, connect=timeout.connect, answer_by=answer_by, deadline=request.deadline
-        )
+        answer = await self._door.open(target, wire, connect=self.config.timeout.connect, deadline=head_by)
         try:
             if not self._is_ours(answer):
                 await stream.hold(answer, request, partial(self._signed, request=request))

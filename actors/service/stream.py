@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..errors import CallTimeout, ServiceError
+from ..errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -74,8 +74,6 @@ class StreamResponse:
             piece = await self._answer.chunk()
         except ServiceError as error:
             raise await self._why(error) from error.__cause__
-        except trio.TooSlowError:
-            raise await self._why(CallTimeout("its body did not end before the call's timeout")) from None
         if piece is None:
             self._ended = True
             raise StopAsyncIteration

@@ -66,17 +66,11 @@ class DirectDoor:
             inflater.end()
         return Reply(connection.parser.status, headers, raw, ended)
 
-    async def open(self, to: Target, wire: Wire, *, connect: float, answer_by: float, deadline: float) -> Answer:
+    async def open(self, to: Target, wire: Wire, *, connect: float, deadline: float = math.inf) -> Answer:
         """See `Door.open`."""
-        connection = await self._request(to, wire, trio.current_time(), connect, min(answer_by, deadline))
-        try:
-            connection.expiry = deadline
-            if deadline != math.inf:
-                self._watch_over(connection)
-            return _OpenAnswer(self, to, connection)
-        except BaseException:
-            self.give_back(to, connection, trio.current_time())
-            raise
+        connection = await self._request(to, wire, trio.current_time(), connect, deadline)
+        connection.expiry = math.inf
+        return _OpenAnswer(self, to, connection)
 
     def give_back(self, to: Target, connection: Connection, now: float) -> None:
         """An exchange has ended, somehow."""

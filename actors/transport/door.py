@@ -62,7 +62,6 @@ class Answer(Protocol):
         """The next piece of the body, decoded, at least one byte; None at its end.
 
         Raises:
-            trio.TooSlowError: the exchange's deadline has passed.
             TransportError: the rest of it will not come.
             ResponseTooLarge: it decodes to far more than was sent.
         """
@@ -95,18 +94,17 @@ class Door(Protocol):
         """
         ...
 
-    async def open(self, to: Target, wire: Wire, *, connect: float, answer_by: float, deadline: float) -> Answer:
-        """Send, and read the head of the answer. The caller closes the answer.
+    async def open(self, to: Target, wire: Wire, *, connect: float, deadline: float = math.inf) -> Answer:
+        """Send, and read the head of the answer. The caller closes the answer; how long he reads is his affair.
 
         Args:
             to: the instance.
             wire: the request.
             connect: seconds that connecting may take.
-            answer_by: when the head must have come (trio time).
-            deadline: when the whole exchange must be over (trio time).
+            deadline: of the head (trio time).
 
         Raises:
-            trio.TooSlowError: one of the two has passed.
+            trio.TooSlowError: the deadline has passed.
             TransportError: no answer came; ``processed`` tells whether the peer can have done the work.
         """
         ...
