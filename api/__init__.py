@@ -21,6 +21,7 @@ from switchgear.actors.config import DefaultFallback as DefaultFallback
 from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
 from switchgear.actors.config import InstanceConfig as InstanceConfig
 from switchgear.actors.config import MetricsConfig as MetricsConfig
+from switchgear.actors.config import ProxyConfig as ProxyConfig
 from switchgear.actors.config import RateLimit as RateLimit
 from switchgear.actors.config import RegistryConfig as RegistryConfig
 from switchgear.actors.config import RetryPolicy as RetryPolicy

@@ -17,6 +17,7 @@ from .policy import HealthCheckConfig as HealthCheckConfig
 from .policy import RateLimit as RateLimit
 from .policy import RetryPolicy as RetryPolicy
 from .policy import TimeoutConfig as TimeoutConfig
+from .proxy import ProxyConfig as ProxyConfig
 from .runtime import MetricsConfig as MetricsConfig
 from .runtime import RegistryConfig as RegistryConfig
 from .runtime import RuntimeConfig as RuntimeConfig

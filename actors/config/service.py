@@ -11,6 +11,7 @@ from .auth import Auth
 from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, between
 from .fallback import Fallback
 from .policy import BreakerConfig, BulkheadConfig, HealthCheckConfig, RateLimit, RetryPolicy, TimeoutConfig
+from .proxy import ProxyConfig, missing_extra
 from .record import Record
 from .tls import TLSConfig, unverified_problem
 
@@ -58,6 +59,23 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     """Of a decoded body."""
     tls: TLSConfig = TLSConfig()
     """For ``https`` addresses."""
+    proxy: ProxyConfig | None = None
+    """That all requests go through."""
+    http2: bool = False
+    """Offer HTTP/2 to ``https`` addresses (which may decline it). Needs the extra ``switchgear[http2]``.
+
+    Off by default, because of a trap. A server may end a connection at any time by a GOAWAY, and promises to answer
+    what it has begun: nginx does so after 1,000 requests, proxies and load balancers when they are redeployed. The
+    library below us (httpcore on h2) takes the connection for closed at once, and every request that is under way on it
+    fails together: hundreds, where HTTP/1.1 would have lost none. What is known then is said by
+    ``TransportError.processed``: ``"no"`` for a request that the GOAWAY says was not looked at, ``"maybe"`` for the
+    others, which are retried only if they are idempotent or keyed. See "Proxies and HTTP/2" in the documentation.
+    """
+
+    @property
+    def way(self) -> tuple[TLSConfig, ProxyConfig | None, bool]:
+        """All that decides by what connections it is called: with another way, it needs others."""
+        return self.tls, self.proxy, self.http2
 
     def __repr__(self) -> str:
         return f"ServiceConfig({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"
@@ -74,6 +92,11 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         for url in (record.base_url, *(getattr(one, "endpoint", None) for one in record.instances or ())):
             if isinstance(record.tls, TLSConfig) and (problem := unverified_problem(record.tls, url)) is not None:
                 yield "tls.verify", problem
+        proxy = record.proxy.url if isinstance(record.proxy, ProxyConfig) else None
+        if isinstance(record.tls, TLSConfig) and unverified_problem(record.tls, proxy) is not None:
+            yield "tls.verify", "verify = false is only for services on this machine, and the proxy's is another"
+        if record.http2 and (problem := missing_extra("h2", "http2")) is not None:
+            yield "http2", problem
         seen = set()
         for index, instance in enumerate(record.instances or ()):
             own = getattr(instance, "id", None) or getattr(instance, "endpoint", None)

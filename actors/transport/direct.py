@@ -83,29 +83,25 @@ class DirectDoor:
         size = len(wire.body) if isinstance(wire.body, bytes) else None
         data = head.encode(to, wire.method, wire.target, constant=wire.constant, headers=wire.headers, size=size)
         connection = self.pool.take(to, now)
-        if connection is not None:
+        while True:
+            reused = connection is not None
+            if connection is None:
+                connection = Connection(await self._connect(to, timeout, deadline))
+                self.pool.connected()
+            connection.expiry = deadline
+            if deadline != math.inf:
+                self._watch_over(connection)
             try:
-                return await self._send(to, connection, wire, data, deadline)
-            except TransportError as error:
-                if connection.parser.started:
+                await connection.request(data, wire.body, is_head=wire.method == "HEAD")
+                return connection
+            except BaseException as error:
+                self.pool.give_back(to, connection, trio.current_time())  # which closes it: it is not usable
+                if not reused or connection.parser.started or not isinstance(error, TransportError):
                     raise
                 if not wire.replayable:
                     error.message = _UNSURE
                     raise
-        connection = Connection(await self._connect(to, timeout, deadline))
-        self.pool.connected()
-        return await self._send(to, connection, wire, data, deadline)
-
-    async def _send(self, to: Target, connection: Connection, wire: Wire, data: bytes, deadline: float) -> Connection:
-        connection.expiry = deadline
-        if deadline != math.inf:
-            self._watch_over(connection)
-        try:
-            await connection.request(data, wire.body, is_head=wire.method == "HEAD")
-        except BaseException:
-            self.pool.give_back(to, connection, trio.current_time())  # which closes it: it is not usable
-            raise
-        return connection
+            connection = None  # that one was stale: once more, on a new one
 
     async def _connect(self, to: Target, timeout: float, deadline: float) -> Link:
         try:

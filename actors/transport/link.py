@@ -47,11 +47,12 @@ class Link(Protocol):
 class PlainLink:
     """A TCP socket."""
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_fd", "_socket")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.settimeout(0)
+        self._fd = self._socket.fileno()  # -1 once it is closed
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """One system call."""
@@ -60,16 +61,14 @@ class PlainLink:
         except BlockingIOError:
             return 0
         except OSError as error:
-            if self._socket.fileno() == -1:
-                raise trio.ClosedResourceError from None
-            raise trio.BrokenResourceError(str(error)) from error
+            raise self._broken(error) from error
 
     async def send_all(self, data: bytes | memoryview) -> bool:
         """Waits for room where there is none."""
         rest = memoryview(data)  # slices of bytes would copy what is left of a large body again and again
         while rest := rest[self.send_nowait(rest) :]:
             await self._wait_for_either()
-            if self._socket.fileno() == -1:
+            if self._fd == -1:
                 raise trio.ClosedResourceError
             if self.is_stale():  # an early refusal: a peer that sends one may read no more, and wait for us to stop
                 return False
@@ -79,9 +78,10 @@ class PlainLink:
         """Until the socket can be written or read, or is closed."""
         async with trio.open_nursery() as nursery:
 
-            async def one(wait: Callable[[socket.socket], Awaitable[None]]) -> None:
-                with suppress(trio.ClosedResourceError):  # the next system call says so too
-                    await wait(self._socket)
+            async def one(wait: Callable[[int], Awaitable[None]]) -> None:
+                if self._fd != -1:  # closed before this task had its first turn
+                    with suppress(trio.ClosedResourceError):  # the next system call says so too
+                        await wait(self._fd)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(one, trio.lowlevel.wait_readable)
@@ -90,15 +90,18 @@ class PlainLink:
     async def receive_some(self) -> bytes:
         """Waits first: a peer on the network has not answered before we ask."""
         while True:
-            if self._socket.fileno() == -1:  # closed by a timeout while nobody waited here
+            if self._fd == -1:  # closed by a timeout while nobody waited here
                 raise trio.ClosedResourceError
-            await trio.lowlevel.wait_readable(self._socket)
+            await trio.lowlevel.wait_readable(self._fd)
             try:
                 return self._socket.recv(_READ)
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
+                raise self._broken(error) from error
+
+    def _broken(self, error: OSError) -> trio.BrokenResourceError | trio.ClosedResourceError:
+        return trio.ClosedResourceError() if self._fd == -1 else trio.BrokenResourceError(str(error))
 
     def is_stale(self) -> bool:
         """A look without taking: an idle peer has nothing to say."""
@@ -112,9 +115,10 @@ class PlainLink:
 
     def close(self) -> None:
         """Close."""
-        if self._socket.fileno() != -1:
-            trio.lowlevel.notify_closing(self._socket)
+        if self._fd != -1:
+            trio.lowlevel.notify_closing(self._fd)
             self._socket.close()
+            self._fd = -1
 
 
 class TLSLink:

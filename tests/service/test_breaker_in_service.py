@@ -39,6 +39,7 @@ def states(receive):
 async def test_what_counts_as_a_failure_of_the_service(step, state, autojump_clock) -> None:
     async with running(step, breaker=ONE, max_response_bytes=100) as (service, _):
         await service.try_request("GET", "/", timeout=5)
+        await trio.testing.wait_all_tasks_blocked()  # whoever times out is told first, and the actor in the same moment
         assert service.breaker == state
 
 
