@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks [NAME ...] [--rounds N] [--quick] [--json FILE] [--svg FILE]``.
+"""The command: ``python -m benchmarks [NAME ...] [--only TEXT] [--rounds N] [--quick] [--json FILE] [--svg FILE]``.
 
 Exit code 1 if a promise is broken, so that a figure in a document cannot quietly stop being true.
 """
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "ask": "one round trip to an actor, and one message without a reply",
     "limiter": "10,000 callers wait for a token bucket",
     "actors": "what 10,000 idle actors weigh and take to start",
+    "call": "a guarded HTTP call beside the bare clients",
 }
 
 
@@ -33,6 +34,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="two rounds of small samples: does it run? Judges no timing"
     )
+    parser.add_argument("--only", metavar="TEXT", default="", help="of these, the tables with this in their title")
     parser.add_argument("--seed", type=int, default=1, help="of the order within each round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample, with machine and versions")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a picture")
@@ -64,6 +66,8 @@ def measure(options: argparse.Namespace) -> list[Result]:
     for name in options.names or BENCHMARKS:
         module = importlib.import_module(f".{name}", __package__)
         for scenario in module.scenarios(quick=options.quick):
+            if options.only not in scenario.name:
+                continue
             result = run(scenario, rounds, options.seed, progress)
             progress("")
             print(report.table(result))
@@ -88,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.svg is not None:
         options.svg.write_text(chart.svg(results, caption))
-    return 0 if all(verdict.kept for result in results for verdict in result.verdicts(quick=options.quick)) else 1
+    return 0 if all(verdict.passed for result in results for verdict in result.verdicts(quick=options.quick)) else 1
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def _group(result: Result, top: int) -> Iterator[str]:
     scenario = result.scenario
     metric = scenario.metrics[0]
     yield f'<text class="title" x="10" y="{top + 16}">{escape(scenario.name)}</text>'
-    what = escape(f"{metric.name} in {metric.unit}, less is better")
+    what = escape(f"{metric.name} in {metric.unit}, {'more' if metric.more else 'less'} is better")
     yield f'<text class="quiet" x="10" y="{top + 33}">{what}</text>'
     most = max((_end(series, metric.name) for series in result.series.values()), default=0.0) or 1.0
     scale = (WIDTH - LEFT - RIGHT) / most

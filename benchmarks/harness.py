@@ -40,27 +40,31 @@ class Contender:
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured, and its unit. Lower is better."""
+    """What is measured, and its unit. Less is better, unless ``more`` is."""
 
     name: str
     unit: str
+    more: bool = False
 
 
 @dataclass(frozen=True)
 class Promise:
-    """An upper bound that the project claims for one contender.
+    """A bound that the project claims for one contender: upper (``most``) or lower (``least``).
 
     ``to`` bounds the ratio to another contender: the median over the rounds of the ratio within a round. Without it the
-    bound is on the value: on its worst sample if ``worst``, else on the median.
+    bound is on the value: on its worst sample if ``worst`` (of an upper bound), else on the median.
     """
 
     contender: str
     metric: str
-    most: float
+    most: float | None = None
+    least: float | None = None
     to: str | None = None
     worst: bool = False
     timing: bool = True
     """Depends on how fast things run: not judged in a quick run, which is too short for that."""
+    stretch: bool = False
+    """More than is claimed: said, and no failure if it is not reached."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,15 @@ class Verdict:
     @property
     def kept(self) -> bool:
         """It ran and stayed within the bound."""
-        return self.value is not None and self.value <= self.promise.most
+        if self.value is None:
+            return False
+        most, least = self.promise.most, self.promise.least
+        return (most is None or self.value <= most) and (least is None or self.value >= least)
+
+    @property
+    def passed(self) -> bool:
+        """It is kept, or was none."""
+        return self.kept or self.promise.stretch
 
 
 @dataclass(frozen=True)

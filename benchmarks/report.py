@@ -12,7 +12,18 @@ from typing import Any
 
 from .harness import Metric, Result, Series, Verdict
 
-PACKAGES = ("switchgear", "trio", "httpx", "msgspec", "pykka", "aiolimiter")
+PACKAGES = (
+    "switchgear",
+    "trio",
+    "httptools",
+    "msgspec",
+    "httpx",
+    "httpx2",
+    "aiohttp",
+    "pyreqwest",
+    "pykka",
+    "aiolimiter",
+)
 
 
 def figure(value: float | None) -> str:
@@ -69,8 +80,17 @@ def sentence(verdict: Verdict) -> str:
         what += f" against {promise.to}"
     elif promise.worst:
         what += ", at worst"
-    state = "kept" if verdict.kept else "NOT JUDGED" if verdict.value is None else "BROKEN"
-    return f"{state}: {what} is {figure(verdict.value)}, promised at most {figure(promise.most)}"
+    wanted = "hoped for" if promise.stretch else "promised"
+    bound = f"at most {figure(promise.most)}" if promise.least is None else f"at least {figure(promise.least)}"
+    return f"{_state(verdict)}: {what} is {figure(verdict.value)}, {wanted} {bound}"
+
+
+def _state(verdict: Verdict) -> str:
+    if verdict.value is None:
+        return "NOT JUDGED"
+    if verdict.promise.stretch:
+        return "reached" if verdict.kept else "not reached"
+    return "kept" if verdict.kept else "BROKEN"
 
 
 def machine() -> dict[str, Any]:
@@ -130,7 +150,13 @@ def _scenario(result: Result, *, quick: bool) -> dict[str, Any]:
             for name, series in result.series.items()
         },
         "promises": [
-            {"text": sentence(verdict), "kept": verdict.kept, "value": verdict.value, "most": verdict.promise.most}
+            {
+                "text": sentence(verdict),
+                "kept": verdict.kept,
+                "value": verdict.value,
+                "most": verdict.promise.most,
+                "least": verdict.promise.least,
+            }
             for verdict in result.verdicts(quick=quick)
         ],
     }
