@@ -20,7 +20,7 @@ _ROUNDING = 1 + 1e-9  # what has flowed back is off by some ulps; a token more o
 class TokenBucket:
     """``rate`` tokens a second, ``burst`` at most at once. Starts full. A clock that goes back stands still here."""
 
-    __slots__ = ("_at", "_limit", "_used", "burst", "rate")
+    __slots__ = ("_at", "_limit", "_retuned", "_used", "burst", "rate")
 
     def __init__(self, rate: float, burst: float) -> None:
         if not (rate > 0 and math.isfinite(rate)):
@@ -32,6 +32,7 @@ class TokenBucket:
         self._limit = burst * _ROUNDING
         self._used = 0.0
         self._at = -math.inf
+        self._retuned = -math.inf
 
     def try_acquire(self, now: float, n: float = 1) -> bool:
         """Take ``n`` tokens if they are there. Raises ValueError for less than none."""
@@ -57,9 +58,18 @@ class TokenBucket:
         Raises ValueError for less than none, or more than the bucket can ever hold.
         """
         wait = self.wait(now, n)
+        self.take(now, n)
+        return wait
+
+    def take(self, now: float, n: float = 1) -> None:
+        """Take ``n`` tokens, whether they are there or not: what is missing flows back like the rest.
+
+        Raises ValueError for less than none.
+        """
+        if not n >= 0:
+            raise _less_than_none(n)
         self._used = self._used_at(now) + n
         self._at = max(self._at, now)
-        return wait
 
     def wait(self, now: float, n: float = 1, *, behind: float = 0) -> float:
         """Seconds until ``n`` tokens would be there, if nobody took any but those who are promised ``behind`` already.
@@ -85,8 +95,20 @@ class TokenBucket:
             raise _less_than_none(n)
         if taken is not None:
             used, at = taken
+            if at < self._retuned:  # how much of it has flowed back since cannot be told: none is the safe answer
+                return
             n = min(n, max(0.0, used - max(0.0, now - at) * self.rate))
         self._used = max(0.0, self._used - n)
+
+    def retune(self, now: float, rate: float, burst: float) -> None:
+        """Another rate and burst from ``now`` on. What is out stays out, up to all of the new burst.
+
+        Raises ValueError as the constructor.
+        """
+        other = TokenBucket(rate, burst)
+        self._used, self._at = min(burst, self._used_at(now)), max(self._at, now)
+        self.rate, self.burst, self._limit = other.rate, other.burst, other._limit
+        self._retuned = now
 
     def snapshot(self) -> Snapshot:
         """What the next incarnation should know: a restart must not refill the bucket."""

@@ -1,90 +1,156 @@
-"""A token bucket with a queue: first come, first served, and nobody is served twice or forgotten.
+"""A token bucket with a queue: in order, and nobody is served twice or forgotten.
 
 Pure: it says *when* the next waiter may go (`due`) and *who* (`pump`); the actor sleeps and wakes. Tokens are taken
-only at the moment of the grant, so however late the pump comes, what it grants fits the bucket. Every operation is
-O(1): a waiter that leaves is marked and skipped when its turn comes, or swept when the gone are the majority.
+only at the moment of the grant, so however late the pump comes, what it grants fits the bucket.
+
+Who is next: the higher priority, and within one whoever came first. It waits for all the tokens that it wants, and
+nobody behind it goes before it, however light: else heavy calls would starve among light ones. So that low priorities
+do not starve either, the one who has waited longest of all is next after `PATIENCE` grants to others have gone past it:
+with everything taken by higher priorities, a tenth of the grants goes to who has waited longest. (RocksDB's rate
+limiter does the same by chance, with its ``fairness`` of 10. Ageing, by which priority grows with the wait, was
+rejected: after a long stall all are old, and there are no priorities any more.)
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from .buckets import AllOf
+from .line import Line
 
 if TYPE_CHECKING:
-    from .bucket import Snapshot, TokenBucket
+    from .buckets import Bucket
+
+HIGH, NORMAL, LOW = range(3)
+PATIENCE = 9
 
 
 class Waiter:
     """A place in the queue."""
 
-    __slots__ = ("_limiter", "_taken", "state")
+    __slots__ = ("_limiter", "_taken", "deadline", "number", "priority", "waits", "weight")
 
-    def __init__(self, limiter: Limiter) -> None:
+    def __init__(self, limiter: Limiter, number: int, weight: float, priority: int, deadline: float) -> None:
         self._limiter = limiter
-        self._taken: Snapshot | None = None  # the bucket, as it was after the grant
-        self.state = "waiting"  # -> "granted" | "gone"
+        self._taken: tuple[Bucket, Any] | None = None  # the bucket that it was granted by, and how it was left
+        self.number = number
+        """Of its arrival."""
+        self.weight = weight
+        self.priority = priority
+        self.deadline = deadline
+        self.waits = True
 
     def cancel(self, now: float) -> None:
-        """Leave: the place goes to the next, and a token that was granted and not used goes back."""
-        state, self.state = self.state, "gone"
-        if state == "waiting":
-            self._limiter._left()
-        elif state == "granted":
-            self._limiter.bucket.refund(now, taken=self._taken)
+        """Leave: the place goes to the next, and tokens that were granted and not used go back."""
+        if self.waits:
+            self.waits = False
+            self._limiter._left(self)
+        elif self._taken is not None:
+            bucket, taken = self._taken
+            self._taken = None
+            bucket.refund(now, self.weight, taken=taken)
+
+    def grant(self, bucket: Bucket) -> None:
+        """Its turn has come, and its tokens have been taken."""
+        self.waits, self._taken = False, (bucket, bucket.snapshot())
 
 
 class Limiter:
-    """The queue in front of a bucket."""
+    """The queue in front of one bucket, or several.
 
-    def __init__(self, bucket: TokenBucket) -> None:
-        self.bucket = bucket
-        self._queue: deque[Waiter] = deque()
-        self._gone = 0  # of those in the queue
+    Attributes:
+        bucket: what all tokens come from. Another may be put in its place while calls wait: see `expel`.
+        waiting: how many wait.
+        opens: nobody passes before this time, whatever is in the bucket.
+    """
+
+    def __init__(self, *buckets: Bucket) -> None:
+        self.bucket: Bucket = buckets[0] if len(buckets) == 1 else AllOf(buckets)
+        self.waiting = 0
+        self.opens = -math.inf
+        self._lines: tuple[Line[Waiter], ...] = (Line(), Line(), Line())  # by priority
+        self._arrivals = 0
+        self._passed = 0  # grants in a row that went past the one who has waited longest
 
     def __len__(self) -> int:
         """How many wait."""
-        return len(self._queue) - self._gone
+        return self.waiting
 
-    def enter(self, now: float) -> Waiter | None:
-        """Ask for a token. None: it was granted at once, since nobody waits and one was there."""
-        if not len(self) and self.bucket.try_acquire(now):
+    def admits(self, now: float, weight: float = 1) -> bool:
+        """Take the tokens at once, if nobody waits and they are there."""
+        return not self.waiting and now >= self.opens and self.bucket.try_acquire(now, weight)
+
+    def enter(self, now: float, weight: float = 1, priority: int = NORMAL, deadline: float = math.inf) -> Waiter | None:
+        """Ask for tokens. None: they were granted at once, since nobody waits and they were there.
+
+        Raises ValueError for more of them than can ever be there at once, or less than none.
+        """
+        if self.admits(now, weight):
             return None
-        waiter = Waiter(self)
-        self._queue.append(waiter)
+        self.bucket.wait(now, weight)  # for its ValueError
+        self._arrivals += 1
+        waiter = Waiter(self, self._arrivals, weight, priority, deadline)
+        self._lines[priority].join(waiter)
+        self.waiting += 1
         return waiter
 
-    def wait_time(self, now: float) -> float:
-        """Seconds that somebody who comes now would wait."""
-        return self.bucket.wait(now, behind=len(self))
+    def wait_time(self, now: float, weight: float = 1, priority: int = NORMAL) -> float:
+        """Seconds that somebody who comes now would wait at least. (Others may still come and go before it.)
+
+        Raises ValueError as `enter`.
+        """
+        behind = sum(line.weight for line in self._lines[: priority + 1]) if self.waiting else 0
+        start = max(now, self.opens)
+        return start - now + self.bucket.wait(start, weight, behind=behind)
 
     def due(self, now: float) -> float | None:
         """When the next waiter can go, or None if nobody waits. After ``now``, or `pump` grants at once.
 
         A wait can be too short to show in the sum: whoever sleeps until then would wake to find nothing, for ever.
         """
-        if not len(self):
+        waiter = self._next()
+        if waiter is None:
             return None
-        wait = self.bucket.wait(now)
-        return max(now + wait, math.nextafter(now, math.inf)) if wait else now
+        start = max(now, self.opens)
+        wait = self.bucket.wait(start, waiter.weight)
+        return max(start + wait, math.nextafter(now, math.inf)) if wait else start
 
     def pump(self, now: float) -> list[Waiter]:
-        """Grant what can be granted at ``now``, in order of arrival."""
-        granted = []
-        while self._queue:
-            if self._queue[0].state == "gone":
-                self._queue.popleft()
-                self._gone -= 1
-            elif self.bucket.try_acquire(now):
-                waiter = self._queue.popleft()
-                waiter.state, waiter._taken = "granted", self.bucket.snapshot()
-                granted.append(waiter)
-            else:
+        """Grant what can be granted at ``now``, in order."""
+        granted: list[Waiter] = []
+        while now >= self.opens and (waiter := self._next()) is not None:
+            if not self.bucket.try_acquire(now, waiter.weight):
                 break
+            self._passed = 0 if waiter is self._oldest() else self._passed + 1
+            self._lines[waiter.priority].serve()
+            self.waiting -= 1
+            waiter.grant(self.bucket)
+            granted.append(waiter)
         return granted
 
-    def _left(self) -> None:
-        self._gone += 1
-        if self._gone * 2 > len(self._queue):
-            self._queue = deque(waiter for waiter in self._queue if waiter.state == "waiting")
-            self._gone = 0
+    def expel(self, now: float) -> list[Waiter]:
+        """Those who cannot be served any more leave the queue: their deadline is before it opens again, or they want
+        more tokens than another bucket can ever give them. O(n), for what happens rarely.
+        """
+        burst, opens = self.bucket.burst, self.opens
+        out = [one for line in self._lines for one in line if one.weight > burst or one.deadline < opens]
+        for waiter in out:
+            waiter.cancel(now)
+        return out
+
+    def _next(self) -> Waiter | None:
+        """Who is to go next."""
+        if not self.waiting:
+            return None
+        if self._passed >= PATIENCE:
+            return self._oldest()
+        return next(head for line in self._lines if (head := line.head()) is not None)
+
+    def _oldest(self) -> Waiter:
+        """Who has waited longest."""
+        return min((head for line in self._lines if (head := line.head()) is not None), key=lambda one: one.number)
+
+    def _left(self, waiter: Waiter) -> None:
+        self.waiting -= 1
+        self._lines[waiter.priority].left(waiter)

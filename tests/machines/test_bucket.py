@@ -1,5 +1,6 @@
 """The bucket: its promise about every window, and a model that counts tokens exactly."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -158,6 +159,56 @@ def test_after_a_huge_gap_it_is_full_and_no_fuller():
     assert [bucket.try_acquire(1e8) for _ in range(5)] == [True, True, True, False, False]
 
 
+def test_what_is_taken_without_being_there_flows_back_like_the_rest():
+    bucket = TokenBucket(2.0, 4)
+    bucket.take(0.0, 10)
+    assert bucket.wait(0.0) == 3.5
+    assert not bucket.try_acquire(3.4)
+    assert bucket.try_acquire(3.5)
+
+
+def test_a_new_rate_begins_with_what_is_out():
+    """Neither full, or reconfiguring in a circle would be a way around the limit, nor in debt beyond its own burst."""
+    bucket = TokenBucket(1.0, 10)
+    assert bucket.try_acquire(0.0, 8)
+    bucket.retune(2.0, 10.0, 20)  # 6 are out
+    assert bucket.wait(2.0, 15) == pytest.approx(0.1)
+    bucket.retune(2.0, 1.0, 4)
+    assert [bucket.wait(2.0), bucket.wait(2.0, 4)] == [1.0, 4.0]
+    with pytest.raises(ValueError, match="rate must be"):
+        bucket.retune(2.0, 0.0, 4)
+    assert bucket.wait(2.0) == 1.0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 2),
+            st.sampled_from(["take", "take", "retune", "give back"]),
+            st.floats(0.1, 100),
+            st.integers(1, 20),
+        ),
+        max_size=60,
+    )
+)
+def test_no_window_exceeds_the_largest_rate_and_burst_that_it_had(steps):
+    bucket = TokenBucket(1.0, 5)
+    now, rates, bursts, grants = 0.0, [1.0], [5], []
+    for gap, what, rate, burst in steps:
+        now += gap
+        if what == "take" and bucket.try_acquire(now):
+            grants.append((now, 1, bucket.snapshot()))
+        elif what == "give back" and grants:
+            _, _, taken = grants.pop(len(grants) // 2)
+            bucket.refund(now, taken=taken)
+        elif what == "retune":
+            bucket.retune(now, rate, burst)
+            rates.append(rate)
+            bursts.append(burst)
+    shrinks = sum(max(0, before - after) for before, after in itertools.pairwise(bursts))
+    assert_no_window_exceeds([grant[:2] for grant in grants], max(rates), max(bursts) + shrinks)
+
+
 def test_more_than_the_burst_is_refused_and_takes_nothing():
     bucket = TokenBucket(1.0, 3)
     assert not bucket.try_acquire(0.0, 4)
@@ -186,7 +237,7 @@ def test_a_burst_must_make_sense(burst):
 
 
 @pytest.mark.parametrize("n", [-1, -0.5, math.nan, -math.inf])
-@pytest.mark.parametrize("what", ["try_acquire", "reserve", "wait", "refund"])
+@pytest.mark.parametrize("what", ["try_acquire", "reserve", "take", "wait", "refund"])
 def test_a_number_of_tokens_must_make_sense(what, n):
     bucket = TokenBucket(1.0, 1)
     with pytest.raises(ValueError, match="0 or more"):

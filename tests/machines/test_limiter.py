@@ -1,155 +1,201 @@
-"""The limiter: in order, as fast as the bucket allows and no faster, and nobody is lost."""
+"""The limiter: in order, as fast as its buckets allow and no faster, and nobody is lost."""
 
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from switchgear.actors.machines.bucket import TokenBucket
-from switchgear.actors.machines.limiter import Limiter
+from switchgear.actors.machines.limiter import HIGH, LOW, NORMAL, PATIENCE, Limiter
+
+# Rates, weights and times are exact in binary: what the model says can be asked for equality.
+RATES = st.sampled_from([0.5, 1.0, 4.0])
+WEIGHTS = st.sampled_from([0.5, 1.0, 2.0])
+
+
+class Guest:
+    """Somebody who waits, as the model sees him."""
+
+    def __init__(self, waiter, weight, priority, deadline):
+        self.waiter, self.weight, self.priority, self.deadline = waiter, weight, priority, deadline
 
 
 class LimiterMachine(RuleBasedStateMachine):
-    """Against a list of who waits, and a log of all grants. Times and rates are exact in binary."""
+    """Against a list of who waits, in order of arrival, and a log of all that was ever granted."""
 
-    @initialize(rate=st.sampled_from([0.5, 1.0, 4.0]), burst=st.integers(1, 4))
-    def begin(self, rate, burst):
-        self.rate, self.burst = rate, burst
-        self.limiter = Limiter(TokenBucket(rate, burst))
-        self.now = 1000.0
+    @initialize(buckets=st.lists(st.tuples(RATES, st.integers(2, 5)), min_size=1, max_size=3))
+    def begin(self, buckets):
+        self.buckets = buckets
+        self.limiter = Limiter(*(TokenBucket(rate, burst) for rate, burst in buckets))
+        self.now = self.opens = 1000.0
         self.waiting = []
-        self.granted = []  # (waiter, number of its entry in used)
-        self.used = {}  # all grants that were not given back: number -> when
-        self.number = 0
+        self.used = []  # all that was granted and not given back: (when, weight)
+        self.passed = 0
 
-    def use(self):
-        self.number += 1
-        self.used[self.number] = self.now
-        return self.number
+    def room(self, rate, burst):
+        """What a bucket has now, from nothing but the log: the least that any window up to now leaves."""
+        left, total = burst, 0
+        for when, weight in reversed(self.used):
+            total += weight
+            left = min(left, burst - total + rate * (self.now - when))
+        return left
 
-    def tokens(self):
-        """What is there, from nothing but the log: the least that any window up to now leaves."""
-        times = list(self.used.values())
-        left = [self.burst - (len(times) - i) + self.rate * (self.now - when) for i, when in enumerate(times)]
-        return min([self.burst, *left])
+    def fits(self, weight):
+        return self.now >= self.opens and all(self.room(*bucket) >= weight for bucket in self.buckets)
 
-    @rule(seconds=st.integers(0, 40))
-    def time_passes(self, seconds):
+    def next(self):
+        if self.passed >= PATIENCE:
+            return self.waiting[0]
+        return min(self.waiting, key=lambda one: one.priority)  # the first of those, as they came
+
+    def next_wait(self):
+        """Seconds until that one can go."""
+        weight = self.next().weight
+        start = max(self.now, self.opens)
+        waits = ((weight - self.room(rate, burst)) / rate for rate, burst in self.buckets)
+        return max(start - self.now, *waits)
+
+    def serve(self):
+        """What a pump has to grant."""
+        served = []
+        while self.waiting and self.fits(self.next().weight):
+            one = self.next()
+            self.passed = 0 if one is self.waiting[0] else self.passed + 1
+            self.waiting.remove(one)
+            self.used.append((self.now, one.weight))
+            served.append(one)
+        return served
+
+    @rule(seconds=st.one_of(st.integers(0, 40), st.just(1600)))
+    def time_passes_or_the_loop_stalls(self, seconds):
         self.now += seconds / 16
 
-    @rule()
-    def somebody_comes(self):
-        expected = self.limiter.wait_time(self.now)
-        assert expected == max(0.0, (len(self.waiting) + 1 - self.tokens()) / self.rate)
-        there = self.tokens() >= 1
-        waiter = self.limiter.enter(self.now)
-        if waiter is None:
-            assert there
-            assert not self.waiting
-            assert expected == 0
-            self.use()
+    @rule(weight=WEIGHTS, priority=st.sampled_from([HIGH, NORMAL, LOW]), patience=st.sampled_from([0.5, 20, math.inf]))
+    def somebody_comes(self, weight, priority, patience):
+        at_once = not self.waiting and self.fits(weight)
+        expected = self.limiter.wait_time(self.now, weight, priority)
+        assert (expected == 0) if at_once else (expected >= 0)
+        waiter = self.limiter.enter(self.now, weight, priority, self.now + patience)
+        assert (waiter is None) == at_once
+        if at_once:
+            self.used.append((self.now, weight))
         else:
-            assert self.waiting or not there
-            self.waiting.append(waiter)
+            self.waiting.append(Guest(waiter, weight, priority, self.now + patience))
 
     @rule()
     def the_pump_runs(self):
-        expected = []
-        while self.waiting and self.tokens() >= 1:
-            waiter = self.waiting.pop(0)
-            expected.append(waiter)
-            self.granted.append((waiter, self.use()))
-        assert self.limiter.pump(self.now) == expected
+        granted = self.limiter.pump(self.now)
+        assert granted == [one.waiter for one in self.serve()]
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def somebody_leaves_the_queue(self, data):
-        waiter = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
-        waiter.cancel(self.now)
-        waiter.cancel(self.now)
+        one = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
+        one.waiter.cancel(self.now)
+        one.waiter.cancel(self.now)
 
     @precondition(lambda self: self.waiting)
-    @rule()
-    def somebody_is_granted_and_leaves_at_once(self):
-        if self.tokens() >= 1:
-            granted = self.limiter.pump(self.now)
-            self.waiting = self.waiting[len(granted) :]
-            granted[-1].cancel(self.now)
-            granted[-1].cancel(self.now)
-            for waiter in granted[:-1]:
-                self.granted.append((waiter, self.use()))
+    @rule(data=st.data())
+    def some_are_granted_and_go_in_the_same_moment(self, data):
+        granted = self.limiter.pump(self.now)
+        served = self.serve()
+        assert granted == [one.waiter for one in served]
+        for one in served:
+            if data.draw(st.booleans()):
+                one.waiter.cancel(self.now)
+                one.waiter.cancel(self.now)
+                self.used.remove((self.now, one.weight))
+
+    @rule(seconds=st.integers(1, 64))
+    def the_service_wants_a_pause(self, seconds):
+        self.opens = self.limiter.opens = max(self.opens, self.now + seconds / 16)
+        late = [one for one in self.waiting if one.deadline < self.opens]
+        assert {*self.limiter.expel(self.now)} == {one.waiter for one in late}
+        self.waiting = [one for one in self.waiting if one not in late]
 
     @invariant()
     def nobody_is_forgotten(self):
         if hasattr(self, "limiter"):
-            assert len(self.limiter) == len(self.waiting)
-            due = self.limiter.due(self.now)
-            assert due == (self.now + max(0.0, (1 - self.tokens()) / self.rate) if self.waiting else None)
+            assert len(self.limiter) == self.limiter.waiting == len(self.waiting)
+            assert self.limiter.due(self.now) == (self.now + max(0.0, self.next_wait()) if self.waiting else None)
 
     def teardown(self):
         """Whatever happened: from here on all who wait are served, in order, each when it is due."""
         if not hasattr(self, "limiter"):
             return
-        served = []
         while (due := self.limiter.due(self.now)) is not None:
             self.now = due
             granted = self.limiter.pump(self.now)
             assert granted
-            served += granted
-        assert served == self.waiting
-        assert len(self.limiter) == 0
+            assert granted == [one.waiter for one in self.serve()]
+        assert self.waiting == []
+        for rate, burst in self.buckets:
+            assert_no_window_exceeds(self.used, rate, burst)
 
 
 TestLimiterMachine = LimiterMachine.TestCase
-TestLimiterMachine.settings = settings(max_examples=120, stateful_step_count=40)
+TestLimiterMachine.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+def assert_no_window_exceeds(grants, rate, burst, clock=0.0):
+    """``grants`` are (when, weight), in order. ``clock``: what the clock cannot tell apart, in seconds."""
+    for i, (first, _) in enumerate(grants):
+        total = 0
+        for when, weight in grants[i:]:
+            total += weight
+            assert total <= (burst + rate * (when - first)) * (1 + 1e-6) + 4 * clock * rate * len(grants)
 
 
 @given(
-    rate=st.floats(1e-2, 1e6),
-    burst=st.integers(1, 50),
+    buckets=st.lists(st.tuples(st.floats(1e-2, 1e6), st.integers(5, 50)), min_size=1, max_size=3),
     start=st.floats(0, 1e9),
     steps=st.lists(
-        st.tuples(st.sampled_from(["come", "pump", "leave", "repent", "stall"]), st.floats(0, 20)), max_size=80
+        st.tuples(
+            st.sampled_from(["come", "come", "pump", "leave", "repent", "stall"]),
+            st.floats(0, 20),
+            st.floats(0, 5),
+            st.sampled_from([HIGH, NORMAL, LOW]),
+        ),
+        max_size=80,
     ),
 )
-def test_a_late_pump_never_exceeds_the_rate(rate, burst, start, steps):
-    limiter = Limiter(TokenBucket(rate, burst))
-    now, waiting, grants = start, [], {}
-    for what, units in steps:
+def test_a_late_pump_never_exceeds_any_rate_whatever_is_given_back_later(buckets, start, steps):
+    """Here with numbers as they come, and tokens that are given back any time after the grant."""
+    limiter = Limiter(*(TokenBucket(*bucket) for bucket in buckets))
+    now, waiting, grants = start, set(), []
+    for what, units, weight, priority in steps:
         if what == "come":
-            waiter = limiter.enter(now)
+            waiter = limiter.enter(now, weight, priority)
             if waiter is None:
-                grants[object()] = now
+                grants.append((now, weight, None))
             else:
-                waiting.append(waiter)
+                waiting.add(waiter)
         elif what == "pump":
             for waiter in limiter.pump(now):
-                assert waiter is waiting.pop(0)
-                grants[waiter] = now
+                waiting.remove(waiter)
+                grants.append((now, waiter.weight, waiter))
         elif what == "leave" and waiting:
-            waiting.pop(int(units) % len(waiting)).cancel(now)
+            waiting.pop().cancel(now)
         elif what == "repent":  # some time after the grant
-            for waiter in [one for one in grants if hasattr(one, "cancel")][:1]:
-                waiter.cancel(now)
-                del grants[waiter]
+            for grant in [grant for grant in grants if grant[2] is not None][:1]:
+                grant[2].cancel(now)
+                grants.remove(grant)
         else:
-            now += units / rate
-    times = list(grants.values())
-    for i, first in enumerate(times):
-        for j in range(i, len(times)):
-            # 1e9 s and a rate of 1e6: the clock itself has only 1.2e-7 s of resolution there
-            noise = 1e-6 * burst + 4 * math.ulp(now) * rate * (j - i + 1)
-            assert j - i + 1 <= burst + rate * (times[j] - first) + noise
+            now += units / buckets[0][0]
+        assert len(limiter) == len(waiting)
+    for rate, burst in buckets:
+        assert_no_window_exceeds([grant[:2] for grant in grants], rate, burst, math.ulp(now))
 
 
 @given(rate=st.floats(1e-2, 1e6), burst=st.integers(1, 20), start=st.floats(0, 1e9), n=st.integers(1, 50))
 @settings(max_examples=200)
 def test_whoever_sleeps_until_it_is_due_gets_on(rate, burst, start, n):
     """In a clock that jumps to the deadline, a due time of now with nothing to grant would be an endless loop."""
-    limiter = Limiter(TokenBucket(rate, burst))
+    limiter = Limiter(TokenBucket(rate, burst), TokenBucket(rate / 3, 2 * burst))
     now = start
-    waiters = [waiter for _ in range(burst + n) if (waiter := limiter.enter(now))]
+    waiters = [waiter for _ in range(2 * burst + n) if (waiter := limiter.enter(now))]
     served, rounds = [], 0
     while (due := limiter.due(now)) is not None:
         rounds += 1
@@ -158,7 +204,31 @@ def test_whoever_sleeps_until_it_is_due_gets_on(rate, burst, start, n):
         served += granted
         now = due
     assert served == waiters
-    assert rounds <= 4 * (burst + n)
+    assert rounds <= 4 * (2 * burst + n)
+
+
+@given(
+    rate=st.sampled_from([0.5, 1.0, 4.0]),
+    burst=st.integers(2, 5),
+    pause=st.integers(0, 10),
+    queue=st.lists(st.tuples(WEIGHTS, st.sampled_from([HIGH, NORMAL, LOW])), min_size=1, max_size=8),
+)
+def test_the_estimate_is_never_too_long_and_with_one_priority_it_is_right(rate, burst, pause, queue):
+    limiter = Limiter(TokenBucket(rate, burst))
+    limiter.enter(0.0, burst)
+    limiter.opens = pause
+    told, served, now = {}, {}, 0.0
+    for weight, priority in queue:
+        wait = limiter.wait_time(0.0, weight, priority)
+        if (waiter := limiter.enter(0.0, weight, priority)) is not None:
+            told[waiter] = wait
+    while (due := limiter.due(now)) is not None:
+        now = due
+        served |= dict.fromkeys(limiter.pump(now), now)
+    assert served.keys() == told.keys()
+    assert all(served[waiter] >= told[waiter] for waiter in served)
+    if len({priority for _, priority in queue}) == 1:
+        assert served == told
 
 
 def test_the_estimate_counts_tokens_that_wait_to_be_pumped():
@@ -191,7 +261,7 @@ def test_thousands_that_leave_are_swept():
     for waiter in waiters[1:]:
         waiter.cancel(0.0)
     assert len(limiter) == 1
-    assert len(limiter._queue) <= 2
+    assert len(limiter._lines[NORMAL]._queue) <= 2
     assert limiter.pump(1.0) == [waiters[0]]
 
 
@@ -202,3 +272,96 @@ def test_newcomers_do_not_overtake():
     late = limiter.enter(100.0)  # a token is there, but it is not this one's
     assert late is not None
     assert limiter.pump(100.0) == [waiter]
+
+
+def test_light_calls_do_not_overtake_a_heavy_one():
+    """Or it would wait for ever among them (rustcommon#129, node-rate-limiter#56)."""
+    limiter = Limiter(TokenBucket(1.0, 5))
+    limiter.enter(0.0, 5)
+    heavy, light = limiter.enter(0.0, 5), limiter.enter(0.0)
+    assert limiter.pump(4.0) == []
+    assert limiter.pump(5.0) == [heavy]
+    assert limiter.due(5.0) == 6.0
+    assert limiter.pump(6.0) == [light]
+
+
+def test_all_buckets_or_none():
+    """Ten a second and fifteen a minute: refused by the second, it must not have taken from the first."""
+    limiter = Limiter(second := TokenBucket(10.0, 10), minute := TokenBucket(0.25, 15))
+    assert [limiter.admits(0.0, 5) for _ in range(3)] == [True, True, False]
+    assert limiter.admits(1.0, 5)
+    assert not limiter.admits(10.0, 5)
+    assert second.wait(10.0, 10) == 0  # all ten are there
+    assert minute.wait(10.0, 5) == pytest.approx(10.0)
+    assert limiter.wait_time(10.0, 5) == pytest.approx(10.0)
+
+
+def test_a_higher_priority_goes_first_and_the_lowest_gets_its_tenth():
+    limiter = Limiter(TokenBucket(1.0, 1))
+    limiter.enter(0.0)
+    low = [limiter.enter(0.0, priority=LOW) for _ in range(2)]
+    served = []
+    for second in range(1, 25):
+        limiter.enter(second - 0.5, priority=HIGH)  # as many as are served: there is always one
+        served += limiter.pump(second)
+    assert [served.index(waiter) for waiter in low] == [PATIENCE, 2 * PATIENCE + 1]
+
+
+def test_nobody_who_waits_at_all_is_gone_past_more_than_so_often():
+    limiter = Limiter(TokenBucket(1.0, 1))
+    limiter.enter(0.0)
+    normal = limiter.enter(0.0, priority=NORMAL)
+    low = limiter.enter(0.0, priority=LOW)
+    high = [limiter.enter(0.0, priority=HIGH) for _ in range(30)]
+    served = [waiter for second in range(1, 40) for waiter in limiter.pump(second)]
+    assert served.index(normal) == PATIENCE
+    assert served.index(low) == 2 * PATIENCE + 1
+    assert [waiter for waiter in served if waiter in high] == high
+
+
+def test_a_pause_holds_everybody_and_sends_away_whom_it_would_make_late():
+    limiter = Limiter(TokenBucket(1.0, 5))
+    limiter.enter(0.0, 5)
+    patient, hasty = limiter.enter(0.0, deadline=100.0), limiter.enter(0.0, deadline=9.0)
+    limiter.opens = 10.0
+    assert limiter.expel(0.0) == [hasty]
+    assert limiter.wait_time(2.0) == 8.0
+    assert limiter.due(2.0) == 10.0
+    assert limiter.pump(9.9) == []
+    assert not limiter.admits(9.9, 0)
+    assert limiter.pump(10.0) == [patient]
+
+
+def test_who_wants_more_than_another_bucket_gives_is_sent_away():
+    limiter = Limiter(TokenBucket(1.0, 5))
+    limiter.enter(0.0, 5)
+    heavy, light = limiter.enter(0.0, 4), limiter.enter(0.0, 3)
+    limiter.bucket = TokenBucket(1.0, 3)
+    assert limiter.expel(0.0) == [heavy]
+    assert limiter.pump(0.0) == [light]
+    heavy.cancel(0.0)
+    assert limiter.bucket.wait(0.0, 3) == 3.0  # it had taken nothing
+
+
+def test_without_a_bucket_there_is_no_limit_but_a_pause():
+    limiter = Limiter()
+    assert limiter.enter(0.0, 1e9) is None
+    limiter.opens = 5.0
+    waiter = limiter.enter(0.0, 1e9)
+    assert limiter.due(0.0) == 5.0
+    assert limiter.pump(5.0) == [waiter]
+
+
+@pytest.mark.parametrize("weight", [-1, math.nan])
+def test_a_weight_must_make_sense(weight):
+    limiter = Limiter(TokenBucket(1.0, 2))
+    with pytest.raises(ValueError, match="0 or more"):
+        limiter.enter(0.0, weight)
+
+
+def test_a_weight_above_the_burst_is_refused_at_once_and_takes_nothing():
+    limiter = Limiter(TokenBucket(1.0, 5), TokenBucket(1.0, 2))
+    with pytest.raises(ValueError, match="3 tokens can never"):
+        limiter.enter(0.0, 3)
+    assert limiter.waiting == 0
+    assert limiter.enter(0.0, 2) is None
