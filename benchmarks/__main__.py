@@ -20,6 +20,7 @@ BENCHMARKS = {
     "limiter": "10,000 callers wait for a token bucket",
     "actors": "what 10,000 idle actors weigh and take to start",
     "call": "a guarded HTTP call beside the bare clients",
+    "road": "where the time of a guarded call goes",
 }
 
 

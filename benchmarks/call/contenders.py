@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from .job import Job
 from .servers import trusting
+
+if TYPE_CHECKING:
+    from switchgear.service import Service
 
 Call = Callable[[], Awaitable[Any]]
 NewCaller = Callable[[], Call]
@@ -41,9 +44,9 @@ def expect(status: int) -> None:
 
 
 @asynccontextmanager
-async def guarded(job: Job) -> AsyncIterator[NewCaller]:
-    """Ours, with everything: breaker, limiter, retries, token, balancer over two instances, figures, a typed answer."""
-    import switchgear as sg
+async def open_service(job: Job) -> AsyncIterator[Service]:
+    """Ours, with everything: breaker, limiter, retries, token, balancer over two instances, figures."""
+    import switchgear as sg  # each here imports what it needs where it needs it: the others are not to carry its weight
 
     config = sg.ServiceConfig(
         "bench",
@@ -57,7 +60,13 @@ async def guarded(job: Job) -> AsyncIterator[NewCaller]:
         tls=sg.TLSConfig(ca_file=job.ca),
     )
     async with sg.open_runtime(sg.RuntimeConfig(services=[config])) as runtime:
-        service = runtime.service("bench")
+        yield runtime.service("bench")
+
+
+@asynccontextmanager
+async def guarded(job: Job) -> AsyncIterator[NewCaller]:
+    """Ours, and a typed answer."""
+    async with open_service(job) as service:
 
         async def call() -> Item:
             return (await service.get("/item", type=Item)).data
