@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks [NAME ...] [--only TEXT] [--rounds N] [--quick] [--json FILE] [--svg FILE]``.
+"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes.
 
 Exit code 1 if a promise is broken, so that a figure in a document cannot quietly stop being true.
 """
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import chart, report
+from . import chart, report, rst
 from .harness import Result, run
 
 BENCHMARKS = {
@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     listing = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"which (all if none is named): {listing}")
-    parser.add_argument("--rounds", type=int, default=7, help="samples of each contender (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="samples of each contender (default: %(default)s)")
     parser.add_argument(
         "--quick", action="store_true", help="two rounds of small samples: does it run? Judges no timing"
     )
@@ -39,6 +39,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the order within each round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample, with machine and versions")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a picture")
+    parser.add_argument("--rst", type=Path, metavar="FILE", help="write tables for a document")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.svg is not None:
         options.svg.write_text(chart.svg(results, caption))
+    if options.rst is not None:
+        options.rst.write_text(rst.document(results, caption, rounds=rounds, quick=options.quick))
     return 0 if all(verdict.passed for result in results for verdict in result.verdicts(quick=options.quick)) else 1
 
 

@@ -1,7 +1,8 @@
 """The picture: one group of bars a scenario, drawn as SVG by hand, since a plotting library is a heavy thing to need.
 
-A bar is the median of the scenario's first metric, the thin line on it goes from the first to the third quartile, and
-each scenario has a scale of its own that begins at zero. Colours come from the page: text follows the reader's theme.
+Scenarios that are points of a curve are drawn by `curves.py` instead. A bar is the median of the scenario's first
+metric, the thin line on it goes from the first to the third quartile, and each scenario has a scale of its own that
+begins at zero. Colours come from the page: text follows the reader's theme.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from . import curves, report
 from .harness import Result, Series
 from .report import figure
 
@@ -34,13 +36,19 @@ def svg(results: Sequence[Result], caption: str) -> str:
     """The whole picture."""
     parts: list[str] = []
     top = 10
-    for result in results:
-        parts.extend(_group(result, top))
-        top += HEAD + ROW * len(result.series) + 16
-    parts.append(f'<text class="quiet" x="10" y="{top + 12}">{escape(caption)}</text>')
-    height = top + 26
+    for group in report.curves(results):
+        if len(group) > 1:
+            parts.extend(curves.panel(group, top))
+            top += curves.HEIGHT
+        else:
+            parts.extend(_group(group[0], top))
+            top += HEAD + ROW * len(group[0].series) + 16
+    for line in caption.split("; "):
+        parts.append(f'<text class="quiet" x="10" y="{top + 12}">{escape(line)}</text>')
+        top += 18
+    height = top + 8
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
-    return "\n".join([head, f"<style>{STYLE}</style>", *parts, "</svg>", ""])
+    return "\n".join([head, f"<style>{STYLE}{curves.STYLE}</style>", *parts, "</svg>", ""])
 
 
 def _group(result: Result, top: int) -> Iterator[str]:

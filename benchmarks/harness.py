@@ -76,6 +76,10 @@ class Scenario:
     contenders: Sequence[Contender]
     reference: str
     promises: Sequence[Promise] = ()
+    curve: str = ""
+    """Tables with the same name here are points of one curve for each contender..."""
+    at: int = 0
+    """...of which this is where this one is."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,11 @@ def _row(series: Series, result: Result) -> list[str]:
         return [series.contender, f"absent, {series.absent}", *[""] * len(result.scenario.metrics)]
     reference = result.series[result.scenario.reference]
     ratio = series.ratio(result.scenario.metrics[0].name, reference)
-    return [series.contender, *(_cell(series, metric) for metric in result.scenario.metrics), figure(ratio)]
+    return [series.contender, *(cell(series, metric) for metric in result.scenario.metrics), figure(ratio)]
 
 
-def _cell(series: Series, metric: Metric) -> str:
+def cell(series: Series, metric: Metric) -> str:
+    """The median and, in brackets, the quartiles."""
     quartiles = series.quartiles(metric.name)
     if quartiles is None:
         return "-"
@@ -91,6 +93,20 @@ def _state(verdict: Verdict) -> str:
     if verdict.promise.stretch:
         return "reached" if verdict.kept else "not reached"
     return "kept" if verdict.kept else "BROKEN"
+
+
+def command() -> list[str]:
+    """How to measure all this again."""
+    return ["python", "-m", "benchmarks", *sys.argv[1:]]
+
+
+def curves(results: Sequence[Result]) -> Iterator[list[Result]]:
+    """Neighbours that are points of the same curve together, the others each alone."""
+    for curve, group in groupby(results, key=lambda result: result.scenario.curve):
+        if curve:
+            yield list(group)
+        else:
+            yield from ([one] for one in group)
 
 
 def machine() -> dict[str, Any]:
@@ -123,7 +139,7 @@ def _versions() -> Iterator[tuple[str, str]]:
 def document(results: Sequence[Result], *, rounds: int, seed: int, quick: bool) -> dict[str, Any]:
     """Everything that was measured, every sample of it, ready for `json.dump`."""
     return {
-        "command": ["python", "-m", "benchmarks", *sys.argv[1:]],
+        "command": command(),
         "machine": machine(),
         "rounds": rounds,
         "seed": seed,

@@ -42,8 +42,9 @@ from switchgear.service import Service
 from .ask import open_switchgear
 from .call import servers
 from .call.contenders import Item, open_service
-from .call.crew import Crew
-from .call.job import Job
+from .call.crew import measure
+from .call.job import Job, Outcome
+from .call.plan import by
 from .call.work import work
 from .harness import Contender, Metric, Sample, Scenario
 from .sampled import sampled
@@ -462,8 +463,10 @@ class InACall:
         return self._rows.pop(row)
 
     def _look(self) -> dict[str, float]:
+        outcomes: list[Outcome] = []
         with servers.on_core(0), sampled(MODULES) as samples:
-            outcome = work("guarded", self._job)
+            work("guarded", self._job, outcomes.append)
+        (outcome,) = outcomes
         rows = dict.fromkeys(ALONE, 0.0)
         stretch = ""
         for name, share in samples.shares().items():
@@ -481,9 +484,9 @@ def alone(measures: Iterable[Measure], job: Job, calls: int) -> float:
 
     async def main() -> float:
         total = 0.0
-        for measure in measures:
+        for how in measures:
             async with open_parts(job) as parts:
-                total += await measure(parts, calls)
+                total += await how(parts, calls)
         return total
 
     with servers.on_core(0):
@@ -494,29 +497,29 @@ def scenarios(*, quick: bool) -> Iterator[Scenario]:
     """One caller, whose every wait costs a pass of the scheduler, and 64, who share them."""
     logging.getLogger("switchgear").setLevel(logging.ERROR)  # a loop of thousands of calls does block the event loop
     calls = 640 if quick else 32_000
-    with Crew() as crew, servers.plain() as server:
+    with servers.plain() as server:
         for callers in (1, 64):
-            job = Job(server.urls, server.ca, callers, seconds=0.05 if quick else 2.0)
+            job = Job(server.urls, callers, seconds=0.05 if quick else 2.0)
             yield Scenario(
-                name=f"the road of a call, {callers} {'caller' if callers == 1 else 'callers'}",
+                name=f"the road of a call, {by(callers)}",
                 metrics=(Metric("in a call", "us"), Metric("alone", "us")),
-                contenders=list(contenders(crew, job, calls)),
+                contenders=list(contenders(job, calls)),
                 reference=WHOLE,
             )
 
 
-def contenders(crew: Crew, job: Job, calls: int) -> Iterator[Contender]:
+def contenders(job: Job, calls: int) -> Iterator[Contender]:
     """The rows of a table."""
     in_a_call = InACall(job)
 
-    def measure(row: str, how: Measure | None) -> Sample:
+    def both(row: str, how: Measure | None) -> Sample:
         sample = {"in a call": in_a_call.take(row)}
         return sample if how is None else {**sample, "alone": alone([how], job, calls)}
 
     def whole() -> Sample:
-        return {"in a call": crew.measure("guarded", job)["CPU"], "alone": alone(STRETCHES.values(), job, calls)}
+        return {"in a call": measure("guarded", job)["CPU"], "alone": alone(STRETCHES.values(), job, calls)}
 
     yield Contender(WHOLE, whole)
     for row, how in ALONE.items():
-        yield Contender(row, partial(measure, row, how))
-    yield Contender(LIMIT, lambda: {"in a call": crew.measure("socket", job)["CPU"]})
+        yield Contender(row, partial(both, row, how))
+    yield Contender(LIMIT, lambda: {"in a call": measure("socket", job)["CPU"]})

@@ -10,18 +10,22 @@ class Job(msgspec.Struct, frozen=True):
 
     urls: tuple[str, ...]
     """Of two instances; who cannot balance takes the first."""
-    ca: str | None
-    """PEM file of the authority to trust, for https."""
     callers: int
     seconds: float
     """That are measured; connections are opened before."""
+    ca: str | None = None
+    """PEM file of the authority to trust, for https."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What came of it."""
 
     calls: int
+    """With an answer of status 200."""
+    failed: int
     wall: float
     """Seconds."""
     cpu: float
     """Seconds of this process, all of its threads."""
+    error: str
+    """One of those that calls failed of, if any did, also before the measuring."""

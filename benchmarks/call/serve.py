@@ -14,8 +14,7 @@ import ssl
 import sys
 from collections import deque
 
-from . import BODY
-
+BODY = b'{"id":"c_0123456789","amount":250,"currency":"EUR","paid":true,"lines":["%s"]}' % (b"x" * 124)  # 200 bytes
 MARK = b"\r\nX-Request-ID: "
 END = b"\r\n\r\n"
 FIRST = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: application/json\r\nContent-Length: %d" % len(BODY)

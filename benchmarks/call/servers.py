@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import BODY
+from .serve import BODY
 
 HOST = "127.0.0.1"
 DELAY = 0.02
