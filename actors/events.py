@@ -14,6 +14,22 @@ class BreakerChanged(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class CallsPaused(Event, frozen=True, kw_only=True, tag=True):
+    """A service wants no calls for so many ``seconds``, and gets none."""
+
+    service: str
+    seconds: float
+    reason: str
+
+
+class RateChanged(Event, frozen=True, kw_only=True, tag=True):
+    """So many calls a second a service takes, as its refusals have taught; None: as many as are configured."""
+
+    service: str
+    rate: float | None
+    reason: str
+
+
 class InstanceRegistered(Event, frozen=True, kw_only=True, tag=True):
     """The registry has learned of an instance."""
 

@@ -22,6 +22,7 @@ from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
 from switchgear.actors.config import InstanceConfig as InstanceConfig
 from switchgear.actors.config import MetricsConfig as MetricsConfig
 from switchgear.actors.config import ProxyConfig as ProxyConfig
+from switchgear.actors.config import PushbackConfig as PushbackConfig
 from switchgear.actors.config import RateLimit as RateLimit
 from switchgear.actors.config import RegistryConfig as RegistryConfig
 from switchgear.actors.config import RetryPolicy as RetryPolicy
@@ -59,6 +60,7 @@ from switchgear.actors.metrics import ServiceMetrics as ServiceMetrics
 from switchgear.actors.registry import Health as Health
 from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
 from switchgear.actors.registry import Registry as Registry
+from switchgear.actors.service.limits import LimiterStatus as LimiterStatus
 from switchgear.actors.service.messages import ServiceResponse as ServiceResponse
 from switchgear.actors.service.stream import StreamResponse as StreamResponse
 from switchgear.actors.transport import PooledTransport as PooledTransport

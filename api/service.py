@@ -5,15 +5,17 @@ What runs here runs in the caller's task: the checks, the wait, and the fallback
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final, overload
 
 import msgspec
 import trio
 
 from switchgear.actors import errors
+from switchgear.actors.machines.limiter import HIGH, LOW, NORMAL
 from switchgear.actors.service.decode import check_type
 from switchgear.actors.service.fallback import fall_back
 from switchgear.actors.service.messages import Progress, Request, ServiceResponse
@@ -27,12 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from switchgear.actors.config import ServiceConfig
+    from switchgear.actors.service.limits import LimiterStatus
     from switchgear.actors.service.state import ServiceState
     from switchgear.runtime import Ref
 
 T = TypeVar("T")
 Call: TypeAlias = Coroutine[Any, Any, ServiceResponse[Any]]
 Content: TypeAlias = bytes | str | AsyncIterable[bytes] | None
+Priority: TypeAlias = Literal["high", "normal", "low"]
+
+_PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 
 @final
@@ -73,6 +79,11 @@ class Service:
         """State of the circuit breaker: ``closed``, ``open`` or ``half_open``."""
         return self._state.breaker.state.value
 
+    @property
+    def limiter(self) -> LimiterStatus:
+        """What the rate limit does at this moment: how many wait, for how long it is paused, what it has learned."""
+        return self._state.limits.status(trio.current_time())
+
     @overload
     async def request(
         self,
@@ -87,6 +98,8 @@ class Service:
         timeout: float | None = None,
         idempotency_key: str | None = None,
         affinity: str | None = None,
+        weight: float = 1.0,
+        priority: Priority = "normal",
         fallback: bool = True,
     ) -> ServiceResponse[T]: ...
 
@@ -104,6 +117,8 @@ class Service:
         timeout: float | None = None,
         idempotency_key: str | None = None,
         affinity: str | None = None,
+        weight: float = 1.0,
+        priority: Priority = "normal",
         fallback: bool = True,
     ) -> ServiceResponse[Any]: ...
 
@@ -120,6 +135,8 @@ class Service:
         timeout: float | None = None,
         idempotency_key: str | None = None,
         affinity: str | None = None,
+        weight: float = 1.0,
+        priority: Priority = "normal",
         fallback: bool = True,
     ) -> ServiceResponse[Any]:
         """Call the service.
@@ -140,6 +157,9 @@ class Service:
                 Your own cancel scope bounds the call as well.
             idempotency_key: sent as ``Idempotency-Key`` with each attempt; allows retries of any method.
             affinity: calls with the same value prefer the same instance, where the balancer can.
+            weight: tokens that each attempt takes from ``rate_limit``; 0 for what the service does not count.
+            priority: who is next among the calls that wait for ``rate_limit``: ``"high"`` before ``"normal"`` before
+                ``"low"``. (One in ten goes to whoever has waited longest, so that ``"low"`` gets its turn.)
             fallback: False raises instead of trying the configured fallbacks.
 
         Raises:
@@ -156,6 +176,8 @@ class Service:
             timeout=timeout,
             idempotency_key=idempotency_key,
             affinity=affinity,
+            weight=weight,
+            priority=priority,
         )
         if fallback and self.config.fallbacks:
             return await self.send(request)
@@ -230,6 +252,8 @@ class Service:
         timeout: float | None = None,
         idempotency_key: str | None = None,
         affinity: str | None = None,
+        weight: float = 1.0,
+        priority: Priority = "normal",
     ) -> AsyncIterator[StreamResponse]:
         """Call the service and read the body of its answer as it comes.
 
@@ -262,6 +286,8 @@ class Service:
             timeout=timeout,
             idempotency_key=idempotency_key,
             affinity=affinity,
+            weight=weight,
+            priority=priority,
             stream=response,
         )
         async with held_open(response, partial(self._ask, request)):
@@ -285,6 +311,8 @@ class Service:
         timeout: float | None,
         idempotency_key: str | None,
         affinity: str | None,
+        weight: float,
+        priority: Priority,
         stream: StreamResponse | None = None,
     ) -> Request:
         """Check everything, quote what needs it. Raises InvalidRequest."""
@@ -307,6 +335,8 @@ class Service:
                 type=type_,
                 idempotency_key=None if idempotency_key is None else _header_text(idempotency_key),
                 affinity=affinity,
+                weight=_weight(weight),
+                priority=_priority(priority),
                 stream=stream,
             )
         except errors.InvalidRequest as error:
@@ -380,6 +410,19 @@ def _seconds(timeout: float) -> float:
     if not number or not timeout > 0:  # "not >" also finds NaN
         raise errors.InvalidRequest(f"timeout is a number of seconds, more than 0, not {timeout!r:.80}")
     return timeout
+
+
+def _weight(weight: float) -> float:
+    if type(weight) not in (float, int) or not 0 <= weight < math.inf:
+        raise errors.InvalidRequest(f"weight is a number of tokens from 0, not {weight!r:.80}")
+    return weight
+
+
+def _priority(priority: Priority) -> int:
+    try:
+        return _PRIORITIES[priority]
+    except (KeyError, TypeError):
+        raise errors.InvalidRequest(f"priority is 'high', 'normal' or 'low', not {priority!r:.80}") from None
 
 
 def _header_text(key: str) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 import trio
 
 from switchgear.actors.machines.bucket import TokenBucket
-from switchgear.actors.machines.limiter import Limiter, Waiter
+from switchgear.actors.machines.limiter import NORMAL, Limiter, Waiter
 from switchgear.actors.service.gate import Gate
 
 from .harness import Contender, Metric, Promise, Sample, Scenario
@@ -101,11 +101,11 @@ class Recording(Limiter):
         super().__init__(bucket)
         self.granted: list[float] = []
 
-    def enter(self, now: float) -> Waiter | None:
-        waiter = super().enter(now)
-        if waiter is None:
+    def admits(self, now: float, weight: float = 1) -> bool:
+        at_once = super().admits(now, weight)
+        if at_once:
             self.granted.append(now)
-        return waiter
+        return at_once
 
     def pump(self, now: float) -> list[Waiter]:
         out = super().pump(now)
@@ -131,7 +131,9 @@ def switchgear_gate(waiters: int, chunk: int) -> Sample:
             gate = Gate(limiter, nursery.start_soon)
 
             async def caller() -> None:
-                await gate.enter(trio.current_time(), float("inf"))
+                now = trio.current_time()
+                if not limiter.admits(now):
+                    await gate.enter(now, float("inf"), 1, NORMAL)
                 measurement.out()
 
             await arrive(nursery, caller, waiters, chunk)

@@ -14,6 +14,7 @@ from .load import load_config as load_config
 from .policy import BreakerConfig as BreakerConfig
 from .policy import BulkheadConfig as BulkheadConfig
 from .policy import HealthCheckConfig as HealthCheckConfig
+from .policy import PushbackConfig as PushbackConfig
 from .policy import RateLimit as RateLimit
 from .policy import RetryPolicy as RetryPolicy
 from .policy import TimeoutConfig as TimeoutConfig

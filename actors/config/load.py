@@ -109,10 +109,11 @@ class _Walk:
         members = [one for one in options(type_) if one is not types.NoneType]
         if value is None and types.NoneType in options(type_):
             return None
+        element = next((item(one) for one in members if item(one) is not None), None)
+        if element is not None and isinstance(value, (list, tuple)):
+            return tuple(self.value(one, element, f"{path}[{index}]") for index, one in enumerate(value))
         if is_struct(members[0]):
-            return self._one_of(value, members, path)
-        if item(type_) is not None and isinstance(value, (list, tuple)):
-            return tuple(self.value(one, item(type_), f"{path}[{index}]") for index, one in enumerate(value))
+            return self._one_of(value, [one for one in members if is_struct(one)], path)
         try:
             return reader(type_)(self._secret(value) if is_secret(type_) else value)
         except Wrong as wrong:

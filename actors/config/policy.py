@@ -55,6 +55,19 @@ class RateLimit(Record, frozen=True, forbid_unknown_fields=True):
             yield "rate", "must come to no less than 1e-9 and no more than 1e9 calls a second"
 
 
+class PushbackConfig(Record, frozen=True, forbid_unknown_fields=True):
+    """What follows for all calls to a service when its answers say that there are too many."""
+
+    pause: bool = True
+    """Nobody calls before it wants to be called again: after a 429 (or 403) with ``Retry-After``, and already when its
+    RateLimit headers say that the quota is used up. False: each call that is refused waits for itself."""
+    max_pause: Annotated[float, between(0.001, 86_400)] = 3600.0
+    """Seconds that it can say so for at a time: no longer, for one absurd value must not silence us for days."""
+    adapt: bool = False
+    """After a 429 call it less often, and regain the rate while it lets us (as the "adaptive" mode of the AWS SDKs).
+    Only for a service whose 429 means all of our calls: if single users of it are refused, all would be slowed down."""
+
+
 class TimeoutConfig(Record, frozen=True, forbid_unknown_fields=True):
     """How long things may take."""
 

@@ -115,6 +115,10 @@ def reader(type_: Any) -> Reader:
     if types.NoneType in members:
         inner = reader(typing.Union[tuple(one for one in members if one is not types.NoneType)])  # noqa: UP007
         return lambda value: None if value is None else inner(value)
+    lists = [one for one in members if item(one) is not None]
+    if lists and len(members) > 1:
+        many, one = reader(lists[0]), reader(typing.Union[tuple(one for one in members if one not in lists)])  # noqa: UP007
+        return lambda value: (many if isinstance(value, (list, tuple)) else one)(value)
     origin, args = typing.get_origin(type_), typing.get_args(type_)
     if origin is Annotated:
         return functools.partial(_checked, reader(args[0]), args[1])

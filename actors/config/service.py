@@ -10,7 +10,15 @@ import msgspec
 from .auth import Auth
 from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, between
 from .fallback import Fallback
-from .policy import BreakerConfig, BulkheadConfig, HealthCheckConfig, RateLimit, RetryPolicy, TimeoutConfig
+from .policy import (
+    BreakerConfig,
+    BulkheadConfig,
+    HealthCheckConfig,
+    PushbackConfig,
+    RateLimit,
+    RetryPolicy,
+    TimeoutConfig,
+)
 from .proxy import ProxyConfig, missing_extra
 from .record import Record
 from .tls import TLSConfig, unverified_problem
@@ -41,7 +49,8 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     base_url: Url | None = None
     version: Text = ""
     auth: Auth | None = None
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimit | Sequence[RateLimit] | None = None
+    """Several are kept all at once: 10 a second and 1,000 an hour."""
     timeout: TimeoutConfig = TimeoutConfig()
     retry: RetryPolicy = RetryPolicy()
     breaker: BreakerConfig = BreakerConfig()
@@ -71,6 +80,14 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     ``TransportError.processed``: ``"no"`` for a request that the GOAWAY says was not looked at, ``"maybe"`` for the
     others, which are retried only if they are idempotent or keyed. See "Proxies and HTTP/2" in the documentation.
     """
+
+    pushback: PushbackConfig = PushbackConfig()
+
+    @property
+    def rate_limits(self) -> Sequence[RateLimit]:
+        """All of ``rate_limit``."""
+        limit = self.rate_limit
+        return () if limit is None else (limit,) if isinstance(limit, RateLimit) else limit
 
     @property
     def way(self) -> tuple[TLSConfig, ProxyConfig | None, bool]:

@@ -97,7 +97,7 @@ class TokenBucket:
             used, at = taken
             if at < self._retuned:  # how much of it has flowed back since cannot be told: none is the safe answer
                 return
-            n = min(n, max(0.0, used - max(0.0, now - at) * self.rate))
+            n = min(n, max(0.0, used - (max(now, self._at) - at) * self.rate))  # by its own clock: see the class
         self._used = max(0.0, self._used - n)
 
     def retune(self, now: float, rate: float, burst: float) -> None:

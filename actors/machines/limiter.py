@@ -41,6 +41,11 @@ class Waiter:
         self.deadline = deadline
         self.waits = True
 
+    @property
+    def granted(self) -> bool:
+        """Its turn has come, and it has not been cancelled."""
+        return self._taken is not None
+
     def cancel(self, now: float) -> None:
         """Leave: the place goes to the next, and tokens that were granted and not used go back."""
         if self.waits:
@@ -89,6 +94,10 @@ class Limiter:
         if self.admits(now, weight):
             return None
         self.bucket.wait(now, weight)  # for its ValueError
+        return self.join(weight, priority, deadline)
+
+    def join(self, weight: float, priority: int, deadline: float) -> Waiter:
+        """Stand in the queue. For those whom `admits` has refused and `wait_time` has given a time."""
         self._arrivals += 1
         waiter = Waiter(self, self._arrivals, weight, priority, deadline)
         self._lines[priority].join(waiter)
@@ -130,14 +139,28 @@ class Limiter:
         return granted
 
     def expel(self, now: float) -> list[Waiter]:
-        """Those who cannot be served any more leave the queue: their deadline is before it opens again, or they want
-        more tokens than another bucket can ever give them. O(n), for what happens rarely.
+        """Those leave the queue who cannot be served any more, now that it opens later or the bucket is another.
+
+        They want more than it can ever give, or their turn would come after their deadline even if nobody went before
+        them but those who surely do: who came earlier, with the same priority or a higher one. O(n log n), for what
+        happens rarely.
         """
-        burst, opens = self.bucket.burst, self.opens
-        out = [one for line in self._lines for one in line if one.weight > burst or one.deadline < opens]
+        out, ahead = [], [0.0] * len(self._lines)
+        start = max(now, self.opens)
+        for waiter in sorted((one for line in self._lines for one in line), key=lambda one: one.number):
+            behind = sum(ahead[: waiter.priority + 1])
+            heavy = waiter.weight > self.bucket.burst
+            if heavy or start + self.bucket.wait(start, waiter.weight, behind=behind) > waiter.deadline:
+                out.append(waiter)
+            else:
+                ahead[waiter.priority] += waiter.weight
         for waiter in out:
             waiter.cancel(now)
         return out
+
+    def is_next(self, waiter: Waiter) -> bool:
+        """Whether it is the one that `due` tells the time of."""
+        return self._next() is waiter
 
     def _next(self) -> Waiter | None:
         """Who is to go next."""

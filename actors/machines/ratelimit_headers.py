@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
     Fields: TypeAlias = dict[str, list[str]]
 
-SAY_REMAINING = frozenset({"ratelimit", "ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"})
-"""No answer without one of these says anything of the kind: what a fast look at the names looks for."""
-
+_SAY_REMAINING = frozenset({"ratelimit", "ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"})
 _PAIRS = (
     ("ratelimit-remaining", "ratelimit-reset"),
     ("x-ratelimit-remaining", "x-ratelimit-reset-after"),
@@ -36,6 +34,14 @@ _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
 _DRAFT_07 = re.compile(r"(?:^|,)\s*(remaining|reset)=([0-9]{1,15})(?=\s*(?:,|;|$))")
 _EPOCH = 1e9  # as seconds from now it would be 31 years; as a time it is of 2001
 _EPOCH_MS = 1e11
+
+
+def may_be_exhausted(headers: Sequence[tuple[str, str]]) -> bool:
+    """A fast look, for every answer: False if `exhausted_for` would find nothing. (Names in lower case.)"""
+    for name, value in headers:
+        if name in _SAY_REMAINING and ("=0" in value if name == "ratelimit" else value[:1] in "0-"):
+            return True
+    return False
 
 
 def exhausted_for(headers: Sequence[tuple[str, str]], *, wall_now: float) -> float | None:

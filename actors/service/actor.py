@@ -111,17 +111,16 @@ class ServiceActor(Actor):
 
     async def teardown(self) -> None:
         """Close the connections; what has not been shipped yet stays in the state for the next life."""
-        self._state.applied = None
+        self._state.applied = self._state.limits.changed = None
         if self._door is not None:
             await self._door.aclose()
 
     def _build(self, config: ServiceConfig) -> Road:
         state = self._state
-        limiter = state.limiter
-        if limiter is None:
-            self._gate = None
-        elif self._gate is None or self._gate.limiter is not limiter:  # else its queue goes on
-            self._gate = Gate(limiter, self._ctx.start_soon)
+        limits = state.limits
+        if self._gate is None and not limits.idle:
+            self._gate = Gate(limits.limiter, self._ctx.start_soon)
+            limits.changed = self._gate.changed
         if self._door is None:
             self._door = self._open_door(config)
         if self._fleet is None or self._fleet.balancer != config.balancer:  # else it goes on with what is outstanding
@@ -130,7 +129,7 @@ class ServiceActor(Actor):
             config,
             state,
             fleet=self._fleet,
-            gate=self._gate,
+            gate=None if limits.idle else self._gate,
             auth=Authenticator(config.auth, state.tokens),
             door=self._door,
             headers=self._constant_headers(config),

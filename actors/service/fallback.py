@@ -108,7 +108,9 @@ async def _alternative(
 ) -> ServiceResponse[Any]:
     try:
         # With a notebook of its own: the other service has not been tried yet, and its attempts are not this one's.
-        answer = await elsewhere(fallback.service, msgspec.structs.replace(request, progress=Progress()))
+        # And of weight 1: what a call weighs is said in the tokens of this service's limit.
+        other = msgspec.structs.replace(request, progress=Progress(), weight=1.0)
+        answer = await elsewhere(fallback.service, other)
     except ServiceError as failed:
         raise FallbackFailed(failed.message, service=fallback.service) from failed
     return _answer(

@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 import msgspec
 
 from ..errors import ServiceError
+from ..machines.limiter import NORMAL
 from .stream import StreamResponse
 from .upload import Upload
 
@@ -44,6 +45,10 @@ class Request(msgspec.Struct, frozen=True):
     """What to decode the body into; None guesses by content type."""
     idempotency_key: str | None = None
     affinity: str | None = None
+    weight: float = 1.0
+    """Tokens that each attempt takes from the rate limit."""
+    priority: int = NORMAL
+    """Among those who wait for the rate limit."""
     stream: "StreamResponse | None" = None
     """Where the open answer is given to, if the caller is to read the body himself."""
 

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from switchgear.runtime.wall import wall_time
-
 from ..errors import (
     AuthFailed,
     CallTimeout,
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
 
     from ..config import ServiceConfig
     from ..machines.breaker import Permit
+    from ..machines.limiter import Waiter
     from ..machines.tokens import Token
     from ..transport import Answer, Door
     from .credentials import Authenticator, Credentials
@@ -75,6 +74,8 @@ class Road:
         self._state = state
         self._fleet = fleet
         self._gate = gate
+        self._limits = state.limits
+        self._listens = state.limits.listens
         self._auth = auth
         self._door = door
         self._headers = headers  # of every request
@@ -116,8 +117,9 @@ class Road:
         tried = settled = False
         try:
             gate = self._gate
-            if gate is not None and await gate.enter(now, deadline):
-                permit = self._admit_again(permit, gate)
+            if gate is not None and not gate.limiter.admits(now, request.weight):
+                turn = await gate.enter(now, deadline, request.weight, request.priority)
+                permit = self._admit_again(permit, gate, turn)
                 now = trio.current_time()
             endpoint, target = self._fleet.pick(failed_at)
             token = self._auth.credentials(now)
@@ -135,9 +137,11 @@ class Road:
             if reply.status < 400:
                 settled = True
                 permit.success(reply.ended)
+                if self._listens:
+                    self._limits.answered(reply.headers, request.weight, reply.ended)
                 return reply
             failed_at.append(endpoint.id)
-            raise self._refusal(reply, permit, token)
+            raise self._refusal(request, reply, permit, token, now)
         except (TransportError, CallTimeout):
             permit.failure(trio.current_time())
             raise
@@ -158,7 +162,7 @@ class Road:
             raise CircuitOpen(f"the circuit breaker is {self._state.breaker.state.value}{wait}", retry_at=at)
         return permit
 
-    def _admit_again(self, permit: Permit, gate: Gate) -> Permit:
+    def _admit_again(self, permit: Permit, gate: Gate, turn: Waiter) -> Permit:
         """After a wait for a turn: hundreds may have queued while the breaker was closed, and it may have opened since.
 
         They would all be sent to a service that is known to be down. The permit is exchanged, which also makes sure
@@ -169,7 +173,7 @@ class Road:
         try:
             return self._admit(now)
         except CircuitOpen:
-            gate.give_back()
+            gate.give_back(turn)
             raise
 
     async def _exchange(
@@ -239,9 +243,12 @@ class Road:
         headers = tuple(pair for pair in wire.headers if pair[0].lower() != "content-type")
         return Wire("GET", onward, headers, constant=wire.constant, replayable=True)
 
-    def _refusal(self, reply: Reply, permit: Permit, token: Token[Credentials]) -> ServiceError:
-        """What an error status means: to the breaker, to the token cache, and to the caller."""
+    def _refusal(
+        self, request: Request, reply: Reply, permit: Permit, token: Token[Credentials], sent: float
+    ) -> ServiceError:
+        """What an error status means: to the breaker, to the limits, to the token cache, and to the caller."""
         now = trio.current_time()
+        after = self._limits.refused(reply.status, reply.headers, sent=sent, weight=request.weight, now=now)
         if reply.status >= 500:
             permit.failure(now)
         else:  # the service works: what it refuses is the request
@@ -249,7 +256,6 @@ class Road:
         if reply.status == 401:
             self._auth.refused(token)
             return AuthFailed("the service answered 401: it does not take our credentials")
-        after = retry.parse_retry_after(reply.header("retry-after"), date=reply.header("date"), wall_now=wall_time())
         error = RateLimited if reply.status == 429 else HTTPStatusError
         return error(
             f"the service answered {reply.status}", **_seen(reply), retry_at=None if after is None else now + after

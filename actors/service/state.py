@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from switchgear.runtime import MailboxFull, Watch
 
 from ..config import CacheFallback, ServiceConfig
 from ..events import BreakerChanged
 from ..machines.breaker import CircuitBreaker
-from ..machines.bucket import TokenBucket
-from ..machines.limiter import Limiter
 from ..machines.meter import Meter
 from ..machines.tokens import TokenCache
 from ..metrics.records import Report
 from .cache import ResponseCache
+from .limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,8 +70,10 @@ class ServiceState:
             self.breaker.retire()
             self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
             self.breaker.restore(kept)
-        if old is None or config.rate_limit != old.rate_limit:
-            self.limiter = _limiter(config)
+        if old is None:
+            self.limits = Limits(config, self.path, self._emit)
+        else:
+            self.limits.tune(config, old, trio.current_time())
         if old is None or config.auth != old.auth:
             self.tokens: TokenCache[Credentials] = TokenCache()
         cache = _cache_config(config)
@@ -83,12 +86,3 @@ class ServiceState:
 
 def _cache_config(config: ServiceConfig) -> CacheFallback | None:
     return next((one for one in config.fallbacks if isinstance(one, CacheFallback)), None)
-
-
-def _limiter(config: ServiceConfig) -> Limiter | None:
-    limit = config.rate_limit
-    if limit is None:
-        return None
-    rate = limit.rate / limit.per
-    burst = limit.burst if limit.burst is not None else max(1, int(limit.rate))
-    return Limiter(TokenBucket(rate, burst))

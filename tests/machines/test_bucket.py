@@ -5,7 +5,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -103,6 +103,9 @@ TestBucketMachine.settings = settings(max_examples=100, stateful_step_count=40)
         max_size=60,
     ),
 )
+@example(
+    1.0, 2, 0.0, [(0.0, 1, 0), (0.0, 1, 0), (2.0, 2, 0), (-2.0, 1, 3), (0.0, 1, 0)]
+)  # given back before it was had
 def test_no_window_holds_more_than_it_may_whatever_is_given_back_and_however_the_clock_jumps(rate, burst, start, steps):
     bucket = TokenBucket(rate, burst)
     now, latest, grants = start, -math.inf, []  # the bucket has not seen `start`

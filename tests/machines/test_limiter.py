@@ -34,12 +34,12 @@ class LimiterMachine(RuleBasedStateMachine):
         self.used = []  # all that was granted and not given back: (when, weight)
         self.passed = 0
 
-    def room(self, rate, burst):
-        """What a bucket has now, from nothing but the log: the least that any window up to now leaves."""
+    def room(self, rate, burst, at=None):
+        """What a bucket has, from nothing but the log: the least that any window up to then leaves."""
         left, total = burst, 0
         for when, weight in reversed(self.used):
             total += weight
-            left = min(left, burst - total + rate * (self.now - when))
+            left = min(left, burst - total + rate * ((self.now if at is None else at) - when))
         return left
 
     def fits(self, weight):
@@ -111,9 +111,14 @@ class LimiterMachine(RuleBasedStateMachine):
     @rule(seconds=st.integers(1, 64))
     def the_service_wants_a_pause(self, seconds):
         self.opens = self.limiter.opens = max(self.opens, self.now + seconds / 16)
-        late = [one for one in self.waiting if one.deadline < self.opens]
-        assert {*self.limiter.expel(self.now)} == {one.waiter for one in late}
-        self.waiting = [one for one in self.waiting if one not in late]
+        stay = []
+        for one in self.waiting:
+            before = sum(other.weight for other in stay if other.priority <= one.priority)
+            waits = ((before + one.weight - self.room(rate, burst, self.opens)) / rate for rate, burst in self.buckets)
+            if self.opens + max(0, *waits) <= one.deadline:
+                stay.append(one)
+        assert {*self.limiter.expel(self.now)} == {one.waiter for one in self.waiting if one not in stay}
+        self.waiting = stay
 
     @invariant()
     def nobody_is_forgotten(self):
@@ -229,6 +234,33 @@ def test_the_estimate_is_never_too_long_and_with_one_priority_it_is_right(rate, 
     assert all(served[waiter] >= told[waiter] for waiter in served)
     if len({priority for _, priority in queue}) == 1:
         assert served == told
+
+
+@given(
+    rate=st.sampled_from([0.5, 1.0, 4.0]),
+    pause=st.integers(0, 10),
+    queue=st.lists(
+        st.tuples(WEIGHTS, st.sampled_from([HIGH, NORMAL, LOW]), st.integers(1, 40)), min_size=1, max_size=25
+    ),
+)
+def test_nobody_is_sent_away_who_would_have_been_in_time(rate, pause, queue):
+    def filled():
+        limiter = Limiter(TokenBucket(rate, 2))
+        limiter.enter(0.0, 2)
+        waiters = [limiter.join(*guest) for guest in queue]
+        limiter.opens = pause
+        return limiter, waiters
+
+    limiter, waiters = filled()
+    out = {waiters.index(waiter) for waiter in limiter.expel(0.0)}
+    limiter, waiters = filled()  # the same, but all may stay
+    now, late = 0.0, set()
+    while (due := limiter.due(now)) is not None:
+        now = due
+        late |= {waiters.index(waiter) for waiter in limiter.pump(now) if now > waiter.deadline}
+    assert out <= late
+    if len({priority for _, priority, _ in queue}) == 1 and late:
+        assert min(out) == min(late)
 
 
 def test_the_estimate_counts_tokens_that_wait_to_be_pumped():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchgear.actors.machines.ratelimit_headers import SAY_REMAINING, exhausted_for
+from switchgear.actors.machines.ratelimit_headers import exhausted_for, may_be_exhausted
 
 NOW = 1_700_000_000.0  # 14 November 2023, 22:13:20 GMT
 
@@ -49,7 +49,7 @@ def told(*headers, wall_now=NOW):
 )
 def test_a_quota_that_is_used_up(headers, seconds):
     assert told(*headers) == pytest.approx(seconds)
-    assert any(name.lower() in SAY_REMAINING for name, _ in headers)
+    assert may_be_exhausted([(name.lower(), value) for name, value in headers])
 
 
 @pytest.mark.parametrize(
@@ -95,18 +95,36 @@ def test_a_time_is_measured_against_the_clock_that_wrote_it():
     assert told(("Date", "today"), ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", str(NOW + 60))) == 60
 
 
-NAMES = [*SAY_REMAINING, "ratelimit-reset", "x-ratelimit-reset", "x-ratelimit-reset-after", "ratelimit-policy", "date"]
+NAMES = [
+    *("ratelimit", "ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining", "ratelimit-policy"),
+    *("ratelimit-reset", "x-ratelimit-reset", "x-ratelimit-reset-after", "x-rate-limit-reset", "date"),
+]
+
+VALUES = ['"a";r=0;t=9', "remaining=0, reset=9", "1700000099", "9.5", "1e3"]
 
 
 @given(
     st.lists(
         st.tuples(
             st.sampled_from(NAMES),
-            st.one_of(st.text(max_size=20), st.integers().map(str), st.sampled_from(['"a";r=0;t=9', "remaining=0"])),
+            st.one_of(st.text(max_size=20), st.integers(-2, 99).map(str), st.sampled_from(VALUES)),
         ),
         max_size=8,
     )
 )
 def test_whatever_a_server_says_it_is_a_wait_or_nothing(headers):
     seconds = told(*headers)
-    assert seconds is None or 0 <= seconds < 1e15
+    assert seconds is None or (0 <= seconds < 1e15 and may_be_exhausted(headers))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-ratelimit-remaining", "58"),
+        ("ratelimit", '"default";r=58;t=30'),
+        ("ratelimit", "limit=9, remaining=5"),
+        ("a", "0"),
+    ],
+)
+def test_most_answers_are_seen_at_once_to_say_nothing(name, value):
+    assert not may_be_exhausted([("date", "0"), (name, value)])

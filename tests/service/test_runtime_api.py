@@ -222,12 +222,26 @@ async def test_the_bucket_keeps_its_level_while_its_limits_stay(autojump_clock) 
         assert (await service.get("/")).success
 
 
-async def test_who_waits_for_a_turn_gets_it_under_the_old_limit(autojump_clock) -> None:
+async def test_who_waits_for_a_turn_gets_it_under_the_limit_in_force(autojump_clock) -> None:
+    """A limit is the service's, and not a call's: two queues side by side would keep neither."""
     async with running(rate_limit=sg.RateLimit(1, per=10, burst=1)) as (service, upstream):
         await service.get("/")
         async with in_background(service, "/1", "/2") as ends:
-            await upstream.runtime.reconfigure("svc", config(rate_limit=sg.RateLimit(1, per=100, burst=1)))
-        assert [end.elapsed for end in ends] == pytest.approx([10, 20])
+            await upstream.runtime.reconfigure("svc", config(rate_limit=sg.RateLimit(1, per=5, burst=1)))
+        assert [end.elapsed for end in ends] == pytest.approx([5, 10])
+
+
+async def test_who_would_be_too_late_under_the_new_limit_is_told_at_once(autojump_clock) -> None:
+    async with running(rate_limit=sg.RateLimit(1, per=10, burst=1)) as (service, upstream):
+        await service.get("/")
+        async with in_background(service, "/1", "/2") as ends:
+            began = trio.current_time()
+            await upstream.runtime.reconfigure("svc", config(rate_limit=sg.RateLimit(1, per=20, burst=1)))
+            await trio.testing.wait_all_tasks_blocked()
+            (late,) = ends
+            assert isinstance(late, sg.RateLimited)
+            assert trio.current_time() == began
+        assert ends[1].elapsed == pytest.approx(20)
 
 
 async def test_the_base_url_moves() -> None:
