@@ -33,8 +33,8 @@ class Samples:
 
     def shares(self) -> dict[str | None, float]:
         """Of each name; None stands for where no module had one."""
-        total = self._counts.total()
-        return {name: count / total for name, count in self._counts.items()}
+        counts = self._counts.copy()  # another look may come at any time
+        return {name: count / counts.total() for name, count in counts.items()}
 
 
 @contextmanager

@@ -22,9 +22,13 @@ def measure(name: str, job: Job) -> Sample:
         done = subprocess.run(
             command, input=msgspec.json.encode(job), stdout=subprocess.PIPE, check=True, timeout=LONGEST
         )
-    outcome = msgspec.json.decode(done.stdout, type=Outcome)
+    return sample(msgspec.json.decode(done.stdout, type=Outcome))
+
+
+def sample(outcome: Outcome) -> Sample:
+    """In the units of the tables."""
     if not outcome.calls:
-        raise RuntimeError(f"{name} had not one answer, but {outcome.error or 'nothing'}: {job}")
+        raise RuntimeError(f"not one answer in {outcome.wall:.3g} s, but {outcome.error or 'nothing'}")
     return {
         "throughput": outcome.calls / outcome.wall,
         "CPU": outcome.cpu / outcome.calls * US,

@@ -102,13 +102,13 @@ def running(command: Sequence[str], ports: Sequence[int]) -> Iterator[None]:
     """A server as a process: it listens when the block begins, and is gone when it ends."""
     with on_core(1):
         process = subprocess.Popen(command, stdin=subprocess.PIPE)
-    try:
-        for port in ports:
-            _wait_for(process, port)
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
+    with process:
+        try:
+            for port in ports:
+                _wait_for(process, port)
+            yield
+        finally:
+            process.terminate()
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:

@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import chart, report
+from benchmarks import chart, report, rst
 from benchmarks.__main__ import parse
 from benchmarks.harness import Contender, Metric, Promise, Scenario, run
 
@@ -65,7 +66,10 @@ def test_a_missing_package_is_reported_with_the_extra_that_brings_it():
         (Promise("b", "time", most=1.4, to="a"), False),
         (Promise("b", "time", most=3), True),
         (Promise("b", "time", most=3, worst=True), False),
+        (Promise("b", "time", least=1.5, to="a"), True),
+        (Promise("b", "time", least=1.6, to="a"), False),
         (Promise("b", "nothing of the kind", most=3), False),
+        (Promise("b", "nothing of the kind", least=3), False),
     ],
 )
 def test_promises(promise, kept):
@@ -73,6 +77,16 @@ def test_promises(promise, kept):
     (verdict,) = result.verdicts(quick=False)
     assert verdict.kept is kept
     assert report.sentence(verdict).startswith("kept" if kept else ("BROKEN", "NOT JUDGED"))
+
+
+@pytest.mark.parametrize(("least", "words"), [(1.5, "reached: "), (1.6, "not reached: ")])
+def test_what_is_only_hoped_for_is_no_failure(least, words):
+    promise = Promise("b", "time", least=least, to="a", stretch=True)
+    result = run(scenario([], promises=[promise], a=[1, 2, 4], b=[1, 3, 6]), rounds=3, seed=1)
+    (verdict,) = result.verdicts(quick=False)
+    assert verdict.passed
+    assert report.sentence(verdict).startswith(words)
+    assert "hoped for at least" in report.sentence(verdict)
 
 
 def test_a_quick_run_judges_no_timing():
@@ -113,6 +127,57 @@ def test_the_picture_is_well_formed_and_has_a_bar_for_each_contender_that_ran():
     bars = picture.findall("{http://www.w3.org/2000/svg}rect")
     widths = [float(bar.get("width")) for bar in bars]
     assert widths == [pytest.approx(widths[0]), pytest.approx(2 * widths[0])]
+
+
+def by_callers():
+    """Three tables that are points of a curve, and one that is not."""
+    gone = Contender("gone", lambda: {"time": 1}, needs="no-such-distribution")
+    tables = []
+    for callers in (1, 10, 1000):
+        one = scenario([], a=[1, 2, 3], b=[10 * callers, 20 * callers, 30 * callers])
+        table = replace(one, name=f"{callers}", contenders=[*one.contenders, gone], curve="by callers", at=callers)
+        tables.append(run(table, rounds=3, seed=1))
+    return [*tables, run(scenario([], a=[1], b=[2]), rounds=1, seed=1)]
+
+
+def test_tables_of_one_curve_are_drawn_as_lines():
+    picture = ET.fromstring(chart.svg(by_callers(), "caption"))
+    lines = [line.get("points").split() for line in picture.iter("{http://www.w3.org/2000/svg}polyline")]
+    assert [len(line) for line in lines] == [3, 3, 0]  # who was not there has a line without a point
+    (a, b, _) = [[tuple(map(float, point.split(","))) for point in line] for line in lines]
+    assert [x for x, _ in a] == [x for x, _ in b] == sorted(x for x, _ in a)
+    assert len({y for _, y in a}) == 1
+    assert b[0][1] - b[1][1] == pytest.approx((b[1][1] - b[2][1]) / 2, abs=0.2)  # 10 times, 100 times
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}rect"))) == 2  # the other table has bars
+
+
+def test_names_at_the_ends_of_lines_do_not_stand_on_each_other():
+    picture = ET.fromstring(chart.svg(by_callers()[:3], "caption"))
+    names = [text for text in picture.iter("{http://www.w3.org/2000/svg}text") if (text.text or "")[:2] in ("a ", "b ")]
+    heights = sorted(float(name.get("y")) for name in names)
+    assert len(heights) == 2
+    assert heights[1] - heights[0] >= 15
+
+
+def test_a_document_gets_one_table_a_curve_and_metric():
+    text = rst.document(by_callers(), "a machine", rounds=3, quick=False)
+    assert "on a machine." in text
+    assert text.count(".. list-table::") == 2
+    rows = text.split("   * -")[1:]
+    cells = [[cell.strip() for cell in row.split("\n\n")[0].split("\n     -")] for row in rows]
+    assert cells[:4] == [
+        ["", "1", "10", "1,000"],
+        ["a", "2.00 (x 1.00)", "2.00 (x 1.00)", "2.00 (x 1.00)"],
+        ["b", "20.0 (x 10.0)", "200 (x 100)", "20000 (x 10000)"],
+        ["gone", "not installed", "not installed", "not installed"],
+    ]
+    assert cells[4][1:] == ["time, us", "memory, kB"]
+
+
+def test_a_document_says_what_became_of_promises():
+    result = run(scenario([], promises=[Promise("a", "time", most=1)], a=[1, 2], b=[2, 4]), rounds=2, seed=1)
+    text = rst.document([result], "a machine", rounds=2, quick=False)
+    assert "* a & b: BROKEN: a: time is 1.50, promised at most 1.00" in text
 
 
 def test_an_unknown_benchmark_is_refused_by_name(capsys):
