@@ -11,12 +11,12 @@ import trio
 import trio.lowlevel
 from support.wire import unused_port
 
-from benchmarks import road
 from benchmarks.call import crew, servers, work
 from benchmarks.call.contenders import Item
 from benchmarks.call.job import Job, Outcome
 from benchmarks.call.serve import BODY, answer
 from benchmarks.call.work import Tally
+from benchmarks.road import plan as road
 
 QUICK = 0.05  # seconds
 
