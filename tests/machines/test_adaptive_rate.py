@@ -112,6 +112,16 @@ def test_a_pause_is_no_part_of_the_way_back():
     assert lowered <= rate.rate < 100
 
 
+def test_so_is_a_pause_that_is_told_to_a_call_from_before_the_lowering():
+    rate = AdaptiveRate()
+    calls(rate, 100, 0.0, 10.0)
+    rate.refused(10.0, 9.9)
+    lowered = rate.rate
+    rate.refused(10.1, 9.9, until=70.0)
+    calls(rate, 100, 70.0, 70.5)
+    assert lowered <= rate.rate < 100
+
+
 def test_a_burst_shorter_than_the_measure_counts_as_fast_as_it_was():
     rate = AdaptiveRate()
     for n in range(50):

@@ -183,6 +183,17 @@ def test_a_new_rate_begins_with_what_is_out():
     assert bucket.wait(2.0) == 1.0
 
 
+def test_what_was_taken_at_another_rate_does_not_come_back():
+    """How much of it has flowed back since then is not known any more."""
+    bucket = TokenBucket(100.0, 5)
+    assert bucket.try_acquire(0.0)
+    taken = bucket.snapshot()
+    bucket.retune(1.0, 1.0, 5)  # it was full long before
+    assert bucket.try_acquire(1.0, 5)
+    bucket.refund(1.0, taken=taken)
+    assert not bucket.try_acquire(1.0)
+
+
 @given(
     st.lists(
         st.tuples(

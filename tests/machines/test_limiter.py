@@ -75,8 +75,10 @@ class LimiterMachine(RuleBasedStateMachine):
     @rule(weight=WEIGHTS, priority=st.sampled_from([HIGH, NORMAL, LOW]), patience=st.sampled_from([0.5, 20, math.inf]))
     def somebody_comes(self, weight, priority, patience):
         at_once = not self.waiting and self.fits(weight)
-        expected = self.limiter.wait_time(self.now, weight, priority)
-        assert (expected == 0) if at_once else (expected >= 0)
+        wanted = weight + sum(one.weight for one in self.waiting if one.priority <= priority)
+        start = max(self.now, self.opens)
+        waits = ((wanted - self.room(rate, burst, start)) / rate for rate, burst in self.buckets)
+        assert self.limiter.wait_time(self.now, weight, priority) == start - self.now + max(0, *waits)
         waiter = self.limiter.enter(self.now, weight, priority, self.now + patience)
         assert (waiter is None) == at_once
         if at_once:
@@ -142,6 +144,28 @@ class LimiterMachine(RuleBasedStateMachine):
 
 TestLimiterMachine = LimiterMachine.TestCase
 TestLimiterMachine.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+@pytest.mark.parametrize("buckets", [[(1.0, 2)], [(1.0, 2), (8.0, 8)]])
+def test_what_is_given_back_late_is_no_more_than_has_not_flowed_back(buckets):
+    """The bucket was full again in between: who comes afterwards must not find more in it than that."""
+    limiter = Limiter(*(TokenBucket(*bucket) for bucket in buckets))
+    limiter.enter(0.0, 2)
+    waiter = limiter.enter(0.0)
+    assert limiter.pump(1.0) == [waiter]
+    assert limiter.admits(3.5)
+    waiter.cancel(3.5)
+    assert [limiter.admits(3.5) for _ in range(2)] == [True, False]
+
+
+def test_a_turn_is_given_back_once():
+    limiter = Limiter(TokenBucket(1.0, 4))
+    limiter.enter(0.0, 4)
+    waiter, other = limiter.enter(0.0), limiter.enter(0.0, 3)
+    assert limiter.pump(4.0) == [waiter, other]
+    for _ in range(3):
+        waiter.cancel(4.0)
+    assert [limiter.admits(4.0) for _ in range(2)] == [True, False]
 
 
 def assert_no_window_exceeds(grants, rate, burst, clock=0.0):
@@ -263,6 +287,14 @@ def test_nobody_is_sent_away_who_would_have_been_in_time(rate, pause, queue):
         assert min(out) == min(late)
 
 
+def test_those_are_sent_away_who_are_too_late_behind_the_others():
+    limiter = Limiter(TokenBucket(1.0, 1))
+    limiter.enter(0.0)
+    waiters = [limiter.enter(0.0, priority=priority, deadline=2.5) for priority in (NORMAL, LOW, HIGH, NORMAL, LOW)]
+    # Surely before each, with its turn: nobody (1 s), the first (2 s), nobody (1 s), two (3 s), four (but one is gone).
+    assert limiter.expel(0.0) == waiters[3:]
+
+
 def test_the_estimate_counts_tokens_that_wait_to_be_pumped():
     """A pump that is late must not make a newcomer believe that its turn comes after its deadline."""
     limiter = Limiter(TokenBucket(1.0, 10))
@@ -295,6 +327,25 @@ def test_thousands_that_leave_are_swept():
     assert len(limiter) == 1
     assert len(limiter._lines[NORMAL]._queue) <= 2
     assert limiter.pump(1.0) == [waiters[0]]
+
+
+def test_in_a_queue_where_many_come_and_go_the_estimate_stays_right():
+    limiter = Limiter(TokenBucket(1.0, 1))
+    limiter.enter(0.0)
+    waiting = []
+    for n in range(1000):
+        waiting.append(limiter.enter(0.0))
+        if n % 3:
+            waiting.pop(n * 7 % len(waiting)).cancel(0.0)
+        assert limiter.wait_time(0.0) == len(waiting) + 1
+        assert len(limiter._lines[NORMAL]._queue) <= 2 * len(waiting) + 1
+    second = 0
+    while waiting:
+        second += 1
+        assert limiter.pump(second) == [waiting.pop(0)]
+        if len(waiting) > 1 and second % 2:
+            waiting.pop(0).cancel(second)
+        assert limiter.wait_time(second) == len(waiting) + 1
 
 
 def test_newcomers_do_not_overtake():

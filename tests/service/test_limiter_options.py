@@ -79,6 +79,19 @@ async def test_who_has_become_too_heavy_for_a_new_limit_is_told(autojump_clock) 
         assert isinstance(ends[1], sg.InvalidRequest)
 
 
+async def test_there_is_one_queue_over_all_configurations(autojump_clock) -> None:
+    async with running(rate_limit=sg.RateLimit(1, per=2, burst=1)) as (service, upstream):
+        await service.get("/0")
+        async with in_background(service, "/1", "/2"):
+            for n in range(3, 7):
+                fresh = sg.ServiceConfig("svc", BASE, rate_limit=sg.RateLimit(1, burst=1), headers={"X-N": str(n)})
+                await upstream.runtime.reconfigure("svc", fresh)
+                async with in_background(service, f"/{n}"):
+                    pass
+    assert paths(upstream) == [f"/{n}" for n in range(7)]
+    assert upstream.times == pytest.approx([upstream.times[0] + n for n in range(7)])
+
+
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf, True, "1", None])
 async def test_a_weight_must_make_sense(weight) -> None:
     async with running() as (service, _):
