@@ -74,7 +74,7 @@ class Limiter:
         self.bucket: Bucket = buckets[0] if len(buckets) == 1 else AllOf(buckets)
         self.waiting = 0
         self.opens = -math.inf
-        self._lines: tuple[Line[Waiter], ...] = (Line(), Line(), Line())  # by priority
+        self._lines: tuple[Line[Waiter], ...] = ()  # by priority; there are none until somebody waits, to be small
         self._arrivals = 0
         self._passed = 0  # grants in a row that went past the one who has waited longest
 
@@ -100,6 +100,8 @@ class Limiter:
         """Stand in the queue. For those whom `admits` has refused and `wait_time` has given a time."""
         self._arrivals += 1
         waiter = Waiter(self, self._arrivals, weight, priority, deadline)
+        if not self._lines:
+            self._lines = (Line(), Line(), Line())
         self._lines[priority].join(waiter)
         self.waiting += 1
         return waiter

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ..machines.adaptive_rate import Pace
     from ..machines.buckets import Bucket
 
+_WORTH_TELLING = 1.0  # seconds by which a pause has to get longer; answers that cross it say much the same
+_STEP = 1.5  # the factor by which a learned rate has to have grown to be worth telling
+
 
 class Changed(Protocol):
     """Who is told when the limiter has become another."""
@@ -38,10 +41,6 @@ class Changed(Protocol):
     def __call__(self, *, worse: bool) -> None:
         """``worse``: some who wait may be too late now."""
         ...
-
-
-_WORTH_TELLING = 1.0  # seconds by which a pause has to get longer; answers that cross it say much the same
-_STEP = 1.5  # the factor by which a learned rate has to have grown to be worth telling
 
 
 class LimiterStatus(msgspec.Struct, frozen=True):
@@ -111,8 +110,9 @@ class Limits:
     def answered(self, headers: Sequence[tuple[str, str]], weight: float, now: float) -> None:
         """An answer that is no error. (This is on the road of every call.)"""
         if self._learned is not None:
+            before = self._learned.rate
             self._learned.succeeded(now, weight)
-            if self._learned.rate != self._told_rate:
+            if self._learned.rate != before:
                 self._follow("it was regained")
                 self._change(worse=False)
         if may_be_exhausted(headers):
@@ -137,12 +137,14 @@ class Limits:
         if wait is not None and (too_many or used_up is not None):
             self._pause(wait, f"it answered {status}", now)
         if self._learned is not None:
+            before = self._learned.rate
             if too_many:
                 self._learned.refused(now, sent, weight, until=self.limiter.opens)
             else:
                 self._learned.succeeded(now, weight)
-            self._follow(f"it answered {status}")
-            self._change(worse=too_many)
+            if self._learned.rate != before:
+                self._follow(f"it answered {status}")
+                self._change(worse=too_many)
         return wait
 
     def _pause(self, seconds: float, reason: str, now: float) -> None:
@@ -153,7 +155,7 @@ class Limits:
         if self._told_pause <= now or until > self._told_pause + _WORTH_TELLING:
             self._told_pause = until
             self._emit(CallsPaused(path=self._path, service=self._name, seconds=until - now, reason=reason))
-        self._change(worse=True)
+            self._change(worse=True)
 
     def _follow(self, reason: str) -> None:
         """The learned rate may be another now."""
