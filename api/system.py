@@ -12,7 +12,6 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import trio
 
 from switchgear.actors import errors
@@ -23,6 +22,8 @@ from switchgear.actors.registry import Health, Registry
 from switchgear.actors.service.actor import ServiceActor
 from switchgear.actors.service.state import ServiceState
 from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, TLSContexts
+from switchgear.actors.transport.httpx_library import check_transport
+from switchgear.actors.transport.httpx_made import new_transport
 from switchgear.runtime import ActorError, Intensity, WhenFull, open_system
 
 from .service import Service
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from switchgear.actors.service.messages import Request, ServiceResponse
-    from switchgear.actors.transport import Door
+    from switchgear.actors.transport import AsyncTransport, Door
     from switchgear.runtime import ActorInfo, Event, Expiries, Ref, System
 
 _SERVICES = "/services"
@@ -181,9 +182,9 @@ class Runtime:
 
 
 class _Doors:
-    """Makes the door of each service: all share one TLS context, or the transport that the user passed in."""
+    """Makes the door of each service: all share their TLS contexts, or the transport that the user passed in."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None, expiries: Expiries) -> None:
+    def __init__(self, transport: AsyncTransport | None, expiries: Expiries) -> None:
         self._transport = transport
         self._tls = TLSContexts()
         self._watch_over = expiries.add
@@ -193,6 +194,9 @@ class _Doors:
         if self._transport is not None:
             given = self._transport
             return HttpxDoor(lambda: given, owned=False)
+        if config is not None and (config.proxy is not None or config.http2):
+            make = partial(new_transport, config, self._tls, expiry=_IDLE)
+            return HttpxDoor(make, owned=True, http2=config.http2)
         # As many idle ones as there can be calls at once: with fewer, each lull costs the next burst its handshakes.
         most = 100 if config is None else config.bulkhead.max_concurrent
         pool = Pool(expiry=_IDLE, per_instance=most, total=2 * most)
@@ -203,24 +207,26 @@ class _Doors:
 async def open_runtime(
     config: RuntimeConfig | Mapping[str, Any] | str | PathLike[str],
     *,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: AsyncTransport | None = None,
     seed: int | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run Switchgear for the length of a block.
 
     Args:
         config: a `RuntimeConfig`, a dict of the same shape, or the path of a ``.toml`` or ``.json`` file.
-        transport: used instead of the network, for all services: an `httpx.MockTransport` in tests, say. It is not
-            closed at the end.
+        transport: used instead of the network, for all services: an `httpx.MockTransport` in tests, say, any other
+            async transport of httpx or httpx2, or an object of their shape (``async handle_async_request(request)``
+            and ``async aclose()``), which is given requests of the library that its class derives from, or else of
+            httpx. It is not closed at the end.
         seed: of all randomness (jitter, load balancing, request ids), so that a run can be repeated.
 
     Raises:
         ConfigError: the configuration is not valid.
-        TypeError: ``transport`` is not an `httpx.AsyncBaseTransport`.
+        TypeError: ``transport`` is no such transport.
         SupervisorGaveUp: the registry or the metrics actor crashes again and again; the block is cancelled first.
     """
-    if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
-        raise TypeError(f"transport must be an httpx.AsyncBaseTransport, not a {type(transport).__name__}")
+    if transport is not None:
+        check_transport(transport)
     settings = load_config(config)
     async with open_system(seed=seed) as system:
         doors = _Doors(transport, system.expiries)

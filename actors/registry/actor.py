@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Context
 
-    from ..config import HealthCheckConfig, ServiceConfig, TLSConfig
+    from ..config import HealthCheckConfig, ServiceConfig
     from ..transport import Door
 
 
@@ -83,7 +83,7 @@ class RegistryActor(Actor):
     async def setup(self, ctx: Context) -> None:
         """Go on from the last life, checks included."""
         self._ctx = ctx
-        self._doors: dict[TLSConfig | None, Door] = {}
+        self._doors: dict[object, Door] = {}
         if isinstance(ctx.previous, dict):
             self._entries = ctx.previous
         for entry in self._entries.values():
@@ -99,11 +99,11 @@ class RegistryActor(Actor):
             await door.aclose()
 
     def _door_to(self, entry: Entry) -> Door:
-        """The checks have connections of their own, shared by services that speak TLS alike."""
-        tls = None if entry.config is None else entry.config.tls
-        if tls not in self._doors:
-            self._doors[tls] = self._open_door(entry.config)
-        return self._doors[tls]
+        """The checks have connections of their own, shared by services that are reached the same way."""
+        way = None if entry.config is None else entry.config.way
+        if way not in self._doors:
+            self._doors[way] = self._open_door(entry.config)
+        return self._doors[way]
 
     async def handle(self, message: Any) -> Any:
         """One message."""

@@ -66,9 +66,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         parser = connection.parser
         body = _Body(self._pool, to, connection, timeout.get("read"))
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in parser.headers]
-        return httpx.Response(
-            parser.status, headers=headers, stream=body, extensions={"http_version": b"HTTP/1.1"}
-        )
+        return httpx.Response(parser.status, headers=headers, stream=body, extensions={"http_version": b"HTTP/1.1"})
 
     async def _connect(self, to: Target, seconds: float | None) -> Connection:
         with _as_httpx(httpx.ConnectTimeout, httpx.ConnectError, seconds):

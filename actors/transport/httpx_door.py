@@ -1,4 +1,4 @@
-"""A door over any httpx transport: the network by default, a `MockTransport` in tests.
+"""A door over transports of httpx's shape: the user's own (`transport=`), or httpx's where our connections do not do.
 
 The transport is used directly, without an `httpx.AsyncClient`: a client would add cookies, redirects and timeouts per
 operation, of which we want none, and a third of the cost of a call.
@@ -7,147 +7,227 @@ operation, of which we want none, and a third of the cost of a call.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
-from typing import TYPE_CHECKING
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import trio
 
 from ..errors import ResponseTooLarge, TransportError
+from . import head
 from .door import Reply
-from .inflate import Inflater, inflater_for
+from .httpx_lanes import Lanes
+from .httpx_library import Body, library_of
+from .httpx_trip import Trip
+from .inflate import inflater_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from ..service.target import Target
-    from .door import Wire
+    from .door import Answer, Wire
+    from .httpx_lanes import Lane
+    from .httpx_library import AsyncTransport
+    from .inflate import Inflater
 
 _CLOSING = 2.0  # seconds that saying goodbye to a peer may take
 _BUFFERED = 20_000  # chunks that a closed connection can still hold, at most
 
-# What happened before any byte of the request can have reached a server that acts on it.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-
-# Their texts quote what we would send, credentials and all: they are not kept as a cause, which a log would print.
-_TELL_TALES = (httpx.LocalProtocolError, httpx.InvalidURL)
-
 
 class HttpxDoor:
-    """Exchanges requests over an `httpx.AsyncBaseTransport`, made when it is first needed."""
+    """See `Door`. Exchanges requests over transports that are made when they are first needed.
 
-    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], *, owned: bool) -> None:
-        self._make = make
-        self._owned = owned  # a transport that the user passed in is his to close
-        self._transport: httpx.AsyncBaseTransport | None = None
+    Args:
+        make: a transport.
+        owned: whether it is ours, to be replaced and closed; a transport that the user passed in is his to close.
+        http2: whether it may speak HTTP/2.
+    """
+
+    def __init__(self, make: Callable[[], AsyncTransport], *, owned: bool, http2: bool = False) -> None:
+        self._lanes = Lanes(make, owned=owned, http2=http2)
 
     async def exchange(
         self, to: Target, wire: Wire, *, connect: float, max_bytes: int, deadline: float = math.inf
     ) -> Reply:
         """See `Door.exchange`."""
         with trio.CancelScope(deadline=deadline):
-            return await self._exchange(to, wire, connect, max_bytes)
+            answer = await self._request(to, wire, connect, max_bytes)
+            try:
+                body = await _whole(answer, max_bytes)
+            finally:
+                await answer.aclose()
+            return Reply(answer.status, answer.headers, body)
         raise trio.TooSlowError
 
-    async def _exchange(self, to: Target, wire: Wire, connect: float, max_bytes: int) -> Reply:
-        try:
-            if self._transport is None:
-                self._transport = self._make()
-            request = _request(to, wire, connect)
-            return await self._read(await self._transport.handle_async_request(request), max_bytes)
-        except (ResponseTooLarge, TransportError):
-            raise
-        except _TELL_TALES as error:
-            raise TransportError(f"the request to {to.authority} cannot be sent: {_words(error)}") from None
-        except _NOT_SENT as error:
-            raise TransportError(f"no connection to {to.authority}: {_words(error)}", processed="no") from error
-        except Exception as error:  # a user's transport may raise anything; none of it may crash the actor
-            raise TransportError(f"no whole answer from {to.authority}: {_words(error)}") from error
+    async def open(self, to: Target, wire: Wire, *, connect: float, deadline: float = math.inf) -> Answer:
+        """See `Door.open`."""
+        with trio.CancelScope(deadline=deadline):
+            return await self._request(to, wire, connect, sys.maxsize)
+        raise trio.TooSlowError
 
-    async def _read(self, response: httpx.Response, max_bytes: int) -> Reply:
-        chunks = response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw()
-        whole = False
+    async def _request(self, to: Target, wire: Wire, connect: float, max_bytes: int) -> _HttpxAnswer:
+        """Send, and read the head of the answer; the answer is then the caller's to close."""
+        # The same last look as our own connections take: h2 would send line breaks in headers, if it were given any.
+        size = len(wire.body) if isinstance(wire.body, bytes) else None
+        head.encode(to, wire.method, wire.target, constant=wire.constant, headers=wire.headers, size=size)
         try:
-            raw = response.headers.raw
-            headers = tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in raw)
-            # A response made in memory, by a transport for tests, has been decoded by httpx already.
-            inflater = None if response.is_stream_consumed else inflater_for(headers, max_bytes)
-            body = await _body(chunks, inflater, max_bytes)
-            whole = True
-        finally:
-            # Shielded, or a cancelled call would leave its connection half-read in the pool.
-            with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
-                await response.aclose()
-                if not whole:
-                    await _exhaust(chunks)
-        return Reply(response.status_code, headers, body)
+            lane = self._lanes.enter(to)
+        except OSError as error:  # a file of the TLS settings, which is read when it is first needed
+            raise TransportError(f"no connection to {to.authority}: {type(error).__name__}", processed="no") from error
+        exchange = _Exchange(self._lanes, to, lane, Trip(to, connect, lane.opened))
+        try:
+            return await exchange.send(wire, connect, max_bytes)
+        except BaseException:
+            await exchange.end(whole=False)
+            raise
 
     def keep_only(self, targets: set[Target]) -> None:
-        """An httpx transport keeps its connections to itself, and lets them expire."""
+        """See `Door.keep_only`. A transport that is the user's keeps its connections to itself."""
+        self._lanes.keep_only(targets)
 
     async def aclose(self) -> None:
-        """Close all connections of a transport that is ours."""
-        if self._transport is not None and self._owned:
-            await self._transport.aclose()
-        self._transport = None
+        """Close what is idle, if it is ours, and the rest when its exchange has ended."""
+        await self._lanes.aclose()
 
 
-def _request(to: Target, wire: Wire, connect: float) -> httpx.Request:
-    request = httpx.Request(
-        wire.method,
-        to.url(wire.target),
-        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in wire.constant.pairs + wire.headers],
-        content=wire.body or None,
+class _Exchange:
+    """A place on a lane, for the length of one exchange."""
+
+    def __init__(self, lanes: Lanes, to: Target, lane: Lane, trip: Trip) -> None:
+        self._lanes = lanes
+        self._to = to
+        self._lane = lane
+        self._trip = trip
+        self._library = library_of(lane.transport)
+        self._body: Body | None = None
+
+    async def send(self, wire: Wire, connect: float, max_bytes: int) -> _HttpxAnswer:
+        """The answer, as soon as its head is there."""
+        with self.errors(), self._trip.connecting:
+            response = await self._lane.transport.handle_async_request(self._request(wire, connect))
+            return _HttpxAnswer(self, response, max_bytes)
+        raise self._trip.too_slow()
+
+    def _request(self, wire: Wire, connect: float) -> Any:
+        body = self._body = self._library.body(wire.body)
+        pairs = wire.constant.pairs + wire.headers
         # One deadline for the whole exchange comes from the caller's scope; only connecting has one of its own.
-        extensions={"timeout": {"connect": connect, "read": None, "write": None, "pool": None}},
-    )
-    if wire.body:
-        request.stream = _Body(wire.body)
-    return request
+        timeout = {"connect": connect, "read": None, "write": None, "pool": None}
+        request = self._library.request(
+            wire.method,
+            self._to.url(wire.target),
+            headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in pairs],
+            content=(wire.body or None) if isinstance(wire.body, bytes) else body,
+            extensions={"timeout": timeout, "trace": self._trip},
+        )
+        if wire.body:
+            request.stream = body
+        return request
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Makes ours of the transport's errors. A user's may raise anything; none of it may crash the actor."""
+        try:
+            yield
+        except (ResponseTooLarge, TransportError):
+            raise
+        except self._library.tell_tales as error:
+            raise self._trip.failure(error, self._library) from None
+        except Exception as error:
+            if self._body is not None and error is self._body.failure:  # the caller's iterator raised it
+                raise
+            raise self._trip.failure(error, self._library) from error
+
+    async def end(self, *, whole: bool) -> None:
+        """Leave the lane. Shielded: what is not closed here is closed by nobody."""
+        with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
+            if not whole:
+                await self._trip.hang_up()
+            await self._lanes.leave(self._to, self._lane, self._trip, whole=whole)
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of a request, without a generator as httpx has it: trio warns of one that a cancelled call leaves."""
+class _HttpxAnswer:
+    """See `Answer`."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._sent = False
+    def __init__(self, exchange: _Exchange, response: Any, max_bytes: int) -> None:
+        self._exchange = exchange
+        self._response = response
+        self._max_bytes = max_bytes
+        self._closed = self._whole = False
+        self.status: int = response.status_code
+        raw = response.headers.raw
+        self.headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
+        # A response made in memory, by a transport for tests, has been read and decoded by httpx already.
+        self._decoded = response.is_stream_consumed
+        self._raw: AsyncIterator[bytes] = _Once(response.content) if self._decoded else aiter(response.stream)
+        self._inflater: Inflater | None = None
+        self._pieces: Iterator[bytes] = iter(())
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        self._sent = False
-        return self
+    async def chunk(self) -> bytes | None:
+        """See `Answer.chunk`."""
+        if not self._decoded:  # here and not before: an encoding that is not known is a reason to close the answer
+            self._decoded, self._inflater = True, inflater_for(self.headers, self._max_bytes)
+        while (piece := next(self._pieces, None)) is None:
+            with self._exchange.errors():
+                raw = await anext(self._raw, None)
+            if raw is None:
+                self._whole = True
+                if self._inflater is not None:
+                    self._inflater.end()
+                return None
+            if self._inflater is not None:
+                self._pieces = self._inflater.pieces(raw)
+            elif raw:
+                return raw
+        return piece
 
-    async def __anext__(self) -> bytes:
-        if self._sent:
-            raise StopAsyncIteration
-        self._sent = True
-        return self._body
+    async def aclose(self) -> None:
+        """See `Answer.aclose`."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            # Shielded, or a cancelled call would leave its connection half-read in the pool.
+            with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
+                if not self._whole:
+                    await _exhaust(self._raw)
+                await self._response.aclose()
+        finally:
+            await self._exchange.end(whole=self._whole)
 
 
-async def _body(chunks: AsyncIterator[bytes], inflater: Inflater | None, max_bytes: int) -> bytes:
+async def _whole(answer: Answer, max_bytes: int) -> bytes:
     parts, size = [], 0
-    async for chunk in chunks:
-        part = chunk if inflater is None else inflater.feed(chunk)
-        size += len(part)
+    while (piece := await answer.chunk()) is not None:
+        size += len(piece)
         if size > max_bytes:
             raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
-        parts.append(part)
-    if inflater is not None:
-        inflater.end()
+        parts.append(piece)
     return b"".join(parts)
 
 
-async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
-    """Run the generators of a closed response to their end, which is near: nothing comes in any more.
+class _Once:
+    """An iterator of one."""
 
-    There are five, one in the other, and closing the outermost would leave the rest to the garbage collector, of
-    which trio warns.
+    def __init__(self, content: bytes) -> None:
+        self._content = [content]
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._content:
+            raise StopAsyncIteration
+        return self._content.pop()
+
+
+async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
+    """Run the generators of a response that is not wanted any more to their end.
+
+    There are five, one in the other, and closing the outermost would leave the rest to the garbage collector, of which
+    trio warns. So the innermost is cancelled, where it waits for the network, and with it all the others.
     """
-    with suppress(Exception):
+    with trio.CancelScope() as scope, suppress(Exception):
+        scope.cancel()
         for _ in range(_BUFFERED):
             await anext(chunks)
-
-
-def _words(error: Exception) -> str:
-    """What a transport's error says, without what it may quote: a URL can hold a secret."""
-    return type(error).__name__
