@@ -5,6 +5,7 @@ seconds, of any one clock), a `random.Random` at construction. So the tests driv
 The names are given here for whoever wants them together; inside the project each module is imported by itself.
 """
 
+from .adaptive_rate import AdaptiveRate as AdaptiveRate
 from .balancer import Balancer as Balancer
 from .balancer import Endpoint as Endpoint
 from .balancer import PowerOfTwo as PowerOfTwo
@@ -14,6 +15,7 @@ from .breaker import BreakerState as BreakerState
 from .breaker import CircuitBreaker as CircuitBreaker
 from .breaker import Permit as Permit
 from .bucket import TokenBucket as TokenBucket
+from .buckets import AllOf as AllOf
 from .health import HealthTracker as HealthTracker
 from .histogram import LatencyHistogram as LatencyHistogram
 from .limiter import Limiter as Limiter
