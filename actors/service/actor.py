@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..transport import Door
     from .messages import Request, ServiceResponse
     from .state import ServiceState
+    from .target import Target
 
 
 class ServiceActor(Actor):
@@ -121,20 +122,31 @@ class ServiceActor(Actor):
         if self._gate is None and not limits.idle:
             self._gate = Gate(limits.limiter, self._ctx.start_soon)
             limits.changed = self._gate.changed
-        if self._door is None:
-            self._door = self._open_door(config)
+        door = self._door_for(config)
         if self._fleet is None or self._fleet.balancer != config.balancer:  # else it goes on with what is outstanding
-            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng, self._door.keep_only)
+            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng, self._keep_only)
         return Road(
             config,
             state,
             fleet=self._fleet,
             gate=None if limits.idle else self._gate,
             auth=Authenticator(config.auth, state.tokens),
-            door=self._door,
+            door=door,
             headers=self._constant_headers(config),
             rng=self._ctx.rng,
         )
+
+    def _door_for(self, config: ServiceConfig) -> Door:
+        """Another way to the service needs other connections; the old ones go when their calls have ended."""
+        if self._door is None or config.way != self._way:
+            if self._door is not None:
+                self._ctx.start_soon(self._door.aclose)
+            self._door, self._way = self._open_door(config), config.way
+        return self._door
+
+    def _keep_only(self, targets: set[Target]) -> None:
+        if self._door is not None:
+            self._door.keep_only(targets)
 
     def _constant_headers(self, config: ServiceConfig) -> tuple[tuple[str, str], ...]:
         """Of every request: the configuration's replace ours."""
