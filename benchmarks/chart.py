@@ -7,6 +7,7 @@ begins at zero. Colours come from the page: text follows the reader's theme.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -43,7 +44,7 @@ def svg(results: Sequence[Result], caption: str) -> str:
         else:
             parts.extend(_group(group[0], top))
             top += HEAD + ROW * len(group[0].series) + 16
-    for line in caption.split("; "):
+    for line in textwrap.wrap(caption, 115):
         parts.append(f'<text class="quiet" x="10" y="{top + 12}">{escape(line)}</text>')
         top += 18
     height = top + 8

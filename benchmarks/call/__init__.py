@@ -11,8 +11,8 @@ have an answer of 200 bytes of JSON, for 0.7 s, which begin when all have had on
   power of two choices over two instances, the answer decoded into a Struct.
 * httpx, httpx2, aiohttp, pyreqwest: a bare GET with the library's default limits, the body left as it is. The first
   two run on trio, as ours does, the others on asyncio, which is all they know.
-* limit: a trio socket for each caller, a request made in advance, llhttp. Nothing is safe here; what is left is what
-  trio and the machine take.
+* limit: a trio socket for each caller (over TLS an SSLStream), a request made in advance, llhttp. Nothing is safe here;
+  what is left is what trio and the machine take.
 
 "CPU" is of the client's process, with all of its threads.
 """
