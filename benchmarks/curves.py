@@ -39,7 +39,7 @@ class Scales:
         self._bottom = top + TOP + PLOT
         self._columns = [one.scenario.at for one in results]
 
-    def x(self, at: float) -> float:
+    def x(self, at: int) -> float:
         """Evenly spread, in order: those who choose the numbers have spread them already."""
         return LEFT + (WIDTH - LEFT - RIGHT) * self._columns.index(at) / max(1, len(self._columns) - 1)
 
@@ -75,8 +75,8 @@ def panel(results: Sequence[Result], top: int) -> Iterator[str]:
         yield from _line(points, _kind(name, scenario.reference))
     ends = {name: points[-1][1] for name, points in lines.items() if points}
     for name, y in _apart(ends).items():
-        value = figure(results[-1].series[name].median(metric.name))
-        yield f'<text x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{escape(name)} {value}</text>'
+        last = figure(results[-1].series[name].median(metric.name))
+        yield f'<text x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{escape(name)} {last}</text>'
 
 
 def _points(results: Sequence[Result], name: str, scales: Scales) -> Iterator[Point]:

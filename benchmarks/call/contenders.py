@@ -120,6 +120,8 @@ class BareSocket:
         self._tls = trusting(job.ca)
         self._request = f"GET /item HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
         self._stream: Any = None
+        self._parser: Any = None
+        self._complete = False
 
     async def __call__(self) -> bytes:
         if self._stream is None:
@@ -141,7 +143,6 @@ class BareSocket:
             self._send, self._receive = self._stream.send_all, self._stream.receive_some
         else:  # a pass of the scheduler less than SocketStream
             self._send, self._receive = self._stream.socket.send, self._wait_and_receive
-        self._complete = False
         self._parser = httptools.HttpResponseParser(self)
 
     async def _wait_and_receive(self) -> bytes:

@@ -119,7 +119,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
             return
         except OSError:
             if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"the server does not start: {process.args}") from None
+                raise RuntimeError(f"the server does not start: {process.args!r}") from None
             time.sleep(0.01)
 
 

@@ -56,6 +56,10 @@ class ReadyLink:
         """As `Link.send_nowait`."""
         return len(data)
 
+    async def send_all(self, data: bytes | memoryview) -> bool:
+        """As `Link.send_all`."""
+        return True
+
     async def receive_some(self) -> bytes:
         """As `Link.receive_some`."""
         return self._raw

@@ -11,7 +11,7 @@ import trio
 import trio.lowlevel
 from support.wire import unused_port
 
-from benchmarks.call import crew, servers, work
+from benchmarks.call import crew, scenarios, servers, work
 from benchmarks.call.contenders import Item
 from benchmarks.call.job import Job, Outcome
 from benchmarks.call.serve import BODY, answer
@@ -75,6 +75,15 @@ async def test_requests_may_come_in_pieces_and_together():
             while got.count(BODY) < 2:
                 got += await stream.receive_some()
     assert got.index(b"X-Request-ID: a\r\n") < got.index(b"X-Request-ID: b\r\n")
+
+
+def test_without_trustme_tls_is_said_to_be_missing(monkeypatch):
+    monkeypatch.setattr(servers, "has_trustme", lambda: False)
+    kinds = {
+        one.name.partition(",")[0]: {contender.needs for contender in one.contenders} for one in scenarios(quick=True)
+    }
+    assert kinds["TLS"] == {"trustme"}
+    assert kinds["plain"] == kinds["20 ms"] == {None, "aiohttp", "httpx2", "pyreqwest"}
 
 
 def test_the_guarded_contender_gets_its_answers():
