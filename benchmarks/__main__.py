@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     machine = report.machine()
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    caption = f"{machine['cpu']}, {machine['cores']} cores; {machine['python']}; {versions}"
+    hardware = f"{machine['cpu']}, {machine['cores']} cores (load before: {machine['load']:.2f})"
+    caption = f"{hardware}; {machine['python']}; {versions}"
     rounds = rounds_of(options)
     print(f"{caption}\nMedians (quartiles) of {rounds} rounds; all contenders take turns.\n")
     results = measure(options)

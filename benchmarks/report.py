@@ -27,6 +27,10 @@ PACKAGES = (
 )
 
 
+LOAD = getattr(os, "getloadavg", lambda: (0.0,))()[0]
+"""Processes that wanted to run in the last minute, before we have added to them: with 1 and more, trust nothing."""
+
+
 def figure(value: float | None) -> str:
     """Three significant digits, without exponents: 0.0123, 1.23, 123, 12300."""
     if value is None:
@@ -114,6 +118,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
+        "load": LOAD,
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "versions": dict(_versions()),
