@@ -153,8 +153,8 @@ class Connection:
 
 
 @asynccontextmanager
-async def http2_server(route, context, *, max_streams=100):
-    """Listen on loopback with ``context``, which offers h2."""
+async def http2_server(route, context, *, max_streams=100, begin=None):
+    """Listen on loopback with ``context``, which offers h2. ``begin``: an event that TLS waits for."""
     context.set_alpn_protocols(["h2"])
 
     async def one(stream):
@@ -163,6 +163,8 @@ async def http2_server(route, context, *, max_streams=100):
         secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
         try:
             async with stream:
+                if begin is not None:
+                    await begin.wait()
                 await Connection(secure, server, route, max_streams).run()
         except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError):
             pass  # the other side has gone, which is its right

@@ -28,9 +28,10 @@ def served(tls):
     """A server with this route, and a service that calls it."""
 
     @asynccontextmanager
-    async def begin(route, *, max_streams=100, **fields):
+    async def start(route, *, max_streams=100, begin=None, **fields):
         fields.setdefault("retry", ONCE)
-        async with http2_server(route, server_context(CA, "localhost"), max_streams=max_streams) as server:
+        context = server_context(CA, "localhost")
+        async with http2_server(route, context, max_streams=max_streams, begin=begin) as server:
             config = sg.ServiceConfig("svc", server.url, tls=tls, http2=True, **fields)
             async with sg.open_runtime(sg.RuntimeConfig([config], metrics=QUIET), seed=1) as runtime:
                 server.runtime = runtime
@@ -38,7 +39,7 @@ def served(tls):
                 await settled(lambda: not server.violations)
             await settled(lambda: server.open == 0)  # at the end of the runtime nothing of it is connected
 
-    return begin
+    return start
 
 
 async def settled(condition):
@@ -308,6 +309,26 @@ async def test_who_shares_a_connection_with_an_abandoned_call_loses_nothing(serv
             release.set()
         assert (ends[0].data, server.accepted) == ("hello", 1)
         await settled(lambda: server.open == 0)  # closed when the last of its calls had ended
+
+
+async def test_calls_that_wait_for_a_handshake_whose_caller_has_gone_make_their_own(served):
+    """httpcore loses sight of such a connection, with calls on it, and never closes it."""
+    begin, ends = trio.Event(), []
+    async with served(hello, begin=begin) as (server, service):
+
+        async def call():
+            ends.append((await service.get("/")).data)
+
+        async with trio.open_nursery() as others, trio.open_nursery() as first:
+            first.start_soon(service.get, "/first")
+            await settled(lambda: server.accepted)
+            for _ in range(5):
+                others.start_soon(call)
+            await trio.testing.wait_all_tasks_blocked()
+            first.cancel_scope.cancel()
+            begin.set()
+        assert ends == ["hello"] * 5
+        await settled(lambda: server.open == 0)
 
 
 async def test_a_stream_that_is_left_half_read_costs_its_connection_and_no_more(served):
