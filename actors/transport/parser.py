@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MAX_HEADERS = 100
 MAX_HEAD = 65_536  # bytes of names and values, trailers included
-MAX_RAW = 2 * MAX_HEAD  # bytes in a row that end neither head nor body: blanks, 1xx responses, extensions of chunks
+MAX_RAW = 2 * MAX_HEAD  # bytes that are neither head nor body: blanks, 1xx responses, extensions of chunks
+_PER_CHUNK, _PER_BYTE = 16, 2  # of which so many more may come with each chunk and byte: as Go allows (CVE-2023-39326)
 
 
 class ResponseParser(Protocol):
@@ -73,14 +74,14 @@ class Parsed:
 
     def _fed(self, data: bytes, pieces: int, body_size: int) -> None:
         """One `feed` is done; there were so many pieces and so much body before it."""
-        if len(self.chunks) - pieces > 1:  # a peer may send chunks of a byte, and an object for each is dear
+        count, grown = len(self.chunks) - pieces, self.body_size - body_size
+        if count > 1:  # a peer may send chunks of a byte, and an object for each is dear
             self.chunks[pieces:] = [b"".join(self.chunks[pieces:])]
-        if self.body_size > body_size:
-            self._raw_size = 0
-        elif not self.complete:  # the parsers keep such bytes, or some of them
-            self._raw_size += len(data)
+        if not self.complete:  # the parsers keep such bytes, or some of them, and nobody sends them in good faith
+            self._raw_size += len(data) - grown - grown * _PER_BYTE - count * _PER_CHUNK
             if self._raw_size > MAX_RAW:
                 raise ResponseTooLarge(f"{MAX_RAW} bytes of it are neither its head nor its body")
+            self._raw_size = max(self._raw_size, 0)
 
     def _header(self, name: bytes, value: bytes) -> None:
         """One header of the head."""

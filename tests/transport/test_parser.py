@@ -345,6 +345,7 @@ ENDLESS = {
     "trailer": (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"x"),
     "chunk extension": (OK + b"Transfer-Encoding: chunked\r\n\r\n5;", b"x"),
     "zeros": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "long extensions": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;%b\r\nx\r\n" % (b"x" * 1000)),
 }
 
 
@@ -353,6 +354,22 @@ ENDLESS = {
 def test_what_never_ends_is_given_up(make, case) -> None:
     start, more = ENDLESS[case]
     assert endless(make(), start, more) <= MAX_RAW + 2 * 4096
+
+
+@both
+@pytest.mark.parametrize(
+    ("chunk", "step"),
+    [
+        (b"1\r\nx\r\n", 1),
+        (b"1\r\nx\r\n", 65_536),
+        (b"64;sign=%b\r\n%b\r\n" % (b"f" * 64, b"x" * 100), 1000),
+    ],
+    ids=["of a byte, byte by byte", "of a byte", "signed"],
+)
+def test_what_chunks_honestly_need_is_not_too_much(make, chunk, step) -> None:
+    data = OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * (MAX_RAW // 4) + b"0\r\n\r\n"
+    outcome = run(make(), [data[i : i + step] for i in range(0, len(data), step)])
+    assert outcome[:2] == ("ok", 200)
 
 
 def endless(parser, start, more):
