@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 import ssl
-import sys
 from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import TransportError
+from ..errors import ServiceError, TransportError
 from . import head
 from .connection import Connection
 from .door import Reply
@@ -54,17 +53,21 @@ class DirectDoor:
         """See `Door.exchange`."""
         now = trio.current_time()
         connection = await self._request(to, wire, now, connect, deadline)
+        parser = connection.parser
         try:
             raw = await connection.body(max_bytes)
+            headers = tuple(parser.headers)
+            inflater = inflater_for(parser.status, headers, max_bytes)
+            if inflater is not None:
+                raw = inflater.feed(raw)
+                inflater.end()
+        except ServiceError:  # a peer of whose body we cannot make sense is not asked for another on this connection
+            connection.usable = False
+            raise
         finally:
             ended = trio.current_time()
             self.give_back(to, connection, ended)
-        headers = tuple(connection.parser.headers)
-        inflater = inflater_for(headers, max_bytes)
-        if inflater is not None:
-            raw = inflater.feed(raw)
-            inflater.end()
-        return Reply(connection.parser.status, headers, raw, ended)
+        return Reply(parser.status, headers, raw, ended)
 
     async def open(self, to: Target, wire: Wire, *, connect: float, deadline: float = math.inf) -> Answer:
         """See `Door.open`."""
@@ -133,7 +136,7 @@ class _OpenAnswer:
         self._to = to
         self._connection = connection
         self._open = True
-        self._inflater = inflater_for(self.headers, sys.maxsize)
+        self._inflater = inflater_for(self.status, self.headers, None)
         self._pieces: Iterator[bytes] = iter(())
 
     async def chunk(self) -> bytes | None:

@@ -166,7 +166,7 @@ class _HttpxAnswer:
     async def chunk(self) -> bytes | None:
         """See `Answer.chunk`."""
         if not self._decoded:  # here and not before: an encoding that is not known is a reason to close the answer
-            self._decoded, self._inflater = True, inflater_for(self.headers, self._max_bytes)
+            self._decoded, self._inflater = True, inflater_for(self.status, self.headers, self._max_bytes)
         while (piece := next(self._pieces, None)) is None:
             with self._exchange.errors():
                 raw = await anext(self._raw, None)

@@ -190,7 +190,7 @@ async def test_packed_answers_are_unpacked(encoding, pack, chunked) -> None:
         ("gzip", gzip.compress(b"x" * 1000) + b"junk after it"),
         ("deflate", b"\xff\xff\xff"),
         ("br", b"whatever"),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"x"))),
+        ("compress", b"whatever"),
     ],
 )
 async def test_what_cannot_be_unpacked_is_no_answer(encoding, packed) -> None:
