@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from .bucket import TokenBucket
 
 if TYPE_CHECKING:
-    from .bucket import Snapshot
+    from .bucket import Receipt
 
 SCALE = 0.4
 BETA = 0.7
@@ -155,10 +155,10 @@ class Pace:
         """Seconds until `try_acquire` gets ``n``."""
         return self._bucket.wait(now, min(n, self._bucket.burst), behind=behind)
 
-    def refund(self, now: float, n: float = 1, *, taken: Snapshot | None = None) -> None:
+    def refund(self, now: float, n: float = 1, *, taken: Receipt | None = None) -> None:
         """Give back what was not used."""
         self._bucket.refund(now, n, taken=taken)
 
-    def snapshot(self) -> Snapshot:
+    def receipt(self) -> Receipt:
         """For `refund`."""
-        return self._bucket.snapshot()
+        return self._bucket.receipt()

@@ -13,6 +13,7 @@ import math
 from typing import TypeAlias
 
 Snapshot: TypeAlias = tuple[float, float]
+Receipt: TypeAlias = tuple[int, float, float]
 
 _ROUNDING = 1 + 1e-9  # what has flowed back is off by some ulps; a token more or less in a thousand million
 
@@ -20,7 +21,7 @@ _ROUNDING = 1 + 1e-9  # what has flowed back is off by some ulps; a token more o
 class TokenBucket:
     """``rate`` tokens a second, ``burst`` at most at once. Starts full. A clock that goes back stands still here."""
 
-    __slots__ = ("_at", "_limit", "_retuned", "_used", "burst", "rate")
+    __slots__ = ("_at", "_given_back", "_limit", "_number", "_retuned", "_used", "burst", "rate")
 
     def __init__(self, rate: float, burst: float) -> None:
         if not (rate > 0 and math.isfinite(rate)):
@@ -32,7 +33,9 @@ class TokenBucket:
         self._limit = burst * _ROUNDING
         self._used = 0.0
         self._at = -math.inf
-        self._retuned = -math.inf
+        self._number = 0  # of receipts and refunds
+        self._retuned = 0  # the last of them under another rate
+        self._given_back: list[tuple[int, int, float, float]] = []  # of which receipt, as which, how much, until when
 
     def try_acquire(self, now: float, n: float = 1) -> bool:
         """Take ``n`` tokens if they are there. Raises ValueError for less than none."""
@@ -83,22 +86,40 @@ class TokenBucket:
         used = self._used_at(now) + n + behind
         return (used - self.burst) / self.rate if used > self._limit else 0.0
 
-    def refund(self, now: float, n: float = 1, *, taken: Snapshot | None = None) -> None:
+    def receipt(self) -> Receipt:
+        """What `refund` wants to see later, from just after the taking."""
+        self._number += 1
+        return self._number, self._used, self._at
+
+    def refund(self, now: float, n: float = 1, *, taken: Receipt | None = None) -> None:
         """Give back tokens that were taken and not used. Raises ValueError for less than none.
 
         Args:
-            taken: the `snapshot` from just after the taking, unless that was in this very instant. The bucket may have
-                filled up since: what would have flowed over, had they never been taken, cannot come back, or the calls
-                after them would be more than the burst allows.
+            now: the time.
+            n: as many as were taken.
+            taken: the `receipt` from just after the taking, unless that was in this very instant. The bucket may have
+                filled up since: tokens that have flowed back cannot be given back, or the calls after them would be
+                more than the burst allows. (They flow back in the order in which they were taken.)
         """
         if not n >= 0:
             raise _less_than_none(n)
         if taken is not None:
-            used, at = taken
-            if at < self._retuned:  # how much of it has flowed back since cannot be told: none is the safe answer
-                return
-            n = min(n, max(0.0, used - (max(now, self._at) - at) * self.rate))  # by its own clock: see the class
+            now = max(now, self._at)
+            n = min(n, self._left_of(taken, now))
+            self._number += 1
+            self._given_back.append((taken[0], self._number, n, now + self._used_at(now) / self.rate))
         self._used = max(0.0, self._used - n)
+
+    def _left_of(self, taken: Receipt, now: float) -> float:
+        """How much has not flowed back yet of all that was out just after that taking."""
+        number, used, at = taken
+        if number <= self._retuned:  # how much of it has flowed back since cannot be told: none is the safe answer
+            return 0.0
+        # What was given back since of what had been taken before is out no longer, and has made the rest flow back
+        # earlier. It matters for as long as anything is out of what was out at that time.
+        self._given_back = [one for one in self._given_back if one[3] > now]
+        earlier = sum(n for which, when, n, _ in self._given_back if which < number < when)
+        return max(0.0, used - (now - at) * self.rate - earlier)
 
     def retune(self, now: float, rate: float, burst: float) -> None:
         """Another rate and burst from ``now`` on. What is out stays out, up to all of the new burst.
@@ -108,7 +129,7 @@ class TokenBucket:
         other = TokenBucket(rate, burst)
         self._used, self._at = min(burst, self._used_at(now)), max(self._at, now)
         self.rate, self.burst, self._limit = other.rate, other.burst, other._limit
-        self._retuned = now
+        self._retuned = self._number
 
     def snapshot(self) -> Snapshot:
         """What the next incarnation should know: a restart must not refill the bucket."""

@@ -33,7 +33,7 @@ class Bucket(Protocol):
         """Give back tokens that were not used."""
         ...
 
-    def snapshot(self) -> Any:
+    def receipt(self) -> Any:
         """For `refund`."""
         ...
 
@@ -73,6 +73,6 @@ class AllOf:
         for bucket, own in zip(self._buckets, taken or (None,) * len(self._buckets), strict=True):
             bucket.refund(now, n, taken=own)
 
-    def snapshot(self) -> tuple[Any, ...]:
+    def receipt(self) -> tuple[Any, ...]:
         """Of each."""
-        return tuple(bucket.snapshot() for bucket in self._buckets)
+        return tuple(bucket.receipt() for bucket in self._buckets)

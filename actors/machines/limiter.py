@@ -33,7 +33,7 @@ class Waiter:
 
     def __init__(self, limiter: Limiter, number: int, weight: float, priority: int, deadline: float) -> None:
         self._limiter = limiter
-        self._taken: tuple[Bucket, Any] | None = None  # the bucket that it was granted by, and how it was left
+        self._taken: tuple[Bucket, Any] | None = None  # the bucket that it was granted by, and its receipt
         self.number = number
         """Of its arrival."""
         self.weight = weight
@@ -58,7 +58,7 @@ class Waiter:
 
     def grant(self, bucket: Bucket) -> None:
         """Its turn has come, and its tokens have been taken."""
-        self.waits, self._taken = False, (bucket, bucket.snapshot())
+        self.waits, self._taken = False, (bucket, bucket.receipt())
 
 
 class Limiter:

@@ -215,5 +215,5 @@ def test_a_call_that_is_heavier_than_a_second_waits_for_a_full_bucket_and_the_ne
     assert pace.wait(0.0, 10) == 1.0
     assert pace.try_acquire(1.0, 10)
     assert pace.wait(1.0) == pytest.approx(4.5)  # 10 and 1, less the burst of 2, at 2 a second
-    pace.refund(1.0, 10, taken=pace.snapshot())
+    pace.refund(1.0, 10, taken=pace.receipt())
     assert pace.try_acquire(1.0, 2)

@@ -116,17 +116,51 @@ def test_no_window_holds_more_than_it_may_whatever_is_given_back_and_however_the
             bucket.refund(now, count, taken=taken)
         elif bucket.try_acquire(now, n):
             latest = max(latest, now)
-            grants.append((latest, n, bucket.snapshot()))
+            grants.append((latest, n, bucket.receipt()))
     assert_no_window_exceeds([(when, n) for when, n, _ in grants], rate, burst)
 
 
 def test_what_would_have_flowed_over_does_not_come_back():
     bucket = TokenBucket(1.0, 2)
     assert bucket.try_acquire(0.0)
-    taken = bucket.snapshot()
+    taken = bucket.receipt()
     assert bucket.try_acquire(5.0)  # it was full again
     bucket.refund(5.0, taken=taken)
     assert [bucket.try_acquire(5.0) for _ in range(3)] == [True, False, False]
+
+
+def test_what_one_gives_back_makes_what_another_took_flow_back_earlier():
+    """Of two that were taken, one is given back at once; so the other has flowed back by the time that it is."""
+    bucket = TokenBucket(1.0, 2)
+    receipts = []
+    for _ in range(2):
+        assert bucket.try_acquire(0.0)
+        receipts.append(bucket.receipt())
+    bucket.refund(0.0, taken=receipts[0])
+    assert bucket.try_acquire(1.5)
+    bucket.refund(1.5, taken=receipts[1])
+    assert bucket.wait(1.5, 2) == 1.0  # what was taken last is out, all of it
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
+def test_in_whatever_order_they_are_given_back_all_of_them_are_there_again(order):
+    bucket = TokenBucket(1.0, 3)
+    receipts = []
+    for number in range(3):
+        assert bucket.try_acquire(number / 4)
+        receipts.append(bucket.receipt())
+    for number in order:
+        bucket.refund(0.75, taken=receipts[number])
+    assert bucket.try_acquire(0.75, 3)
+
+
+def test_what_was_given_back_before_is_nothing_to_who_comes_then():
+    bucket = TokenBucket(1.0, 2)
+    bucket.take(0.0)
+    for _ in range(5):
+        assert bucket.try_acquire(0.0)
+        bucket.refund(0.0, taken=bucket.receipt())
+        assert bucket.wait(0.0, 2) == 1.0
 
 
 def test_a_token_given_back_at_once_is_there_for_the_next():
@@ -187,11 +221,21 @@ def test_what_was_taken_at_another_rate_does_not_come_back():
     """How much of it has flowed back since then is not known any more."""
     bucket = TokenBucket(100.0, 5)
     assert bucket.try_acquire(0.0)
-    taken = bucket.snapshot()
-    bucket.retune(1.0, 1.0, 5)  # it was full long before
-    assert bucket.try_acquire(1.0, 5)
-    bucket.refund(1.0, taken=taken)
-    assert not bucket.try_acquire(1.0)
+    taken = bucket.receipt()
+    bucket.retune(0.02, 1.0, 5)  # it was full by then
+    assert bucket.try_acquire(0.02, 5)
+    bucket.refund(0.02, taken=taken)
+    assert bucket.wait(0.02) == 1.0
+
+
+def test_what_was_taken_just_before_another_burst_does_not_come_back():
+    """Of ten that are out, a burst of two forgets eight: that any one of them is given back makes no room."""
+    bucket = TokenBucket(1.0, 10)
+    assert bucket.try_acquire(0.0, 10)
+    taken = bucket.receipt()
+    bucket.retune(0.0, 1.0, 2)
+    bucket.refund(0.0, taken=taken)
+    assert bucket.wait(0.0, 2) == 2.0
 
 
 @given(
@@ -211,7 +255,7 @@ def test_no_window_exceeds_the_largest_rate_and_burst_that_it_had(steps):
     for gap, what, rate, burst in steps:
         now += gap
         if what == "take" and bucket.try_acquire(now):
-            grants.append((now, 1, bucket.snapshot()))
+            grants.append((now, 1, bucket.receipt()))
         elif what == "give back" and grants:
             _, _, taken = grants.pop(len(grants) // 2)
             bucket.refund(now, taken=taken)

@@ -22,67 +22,84 @@ class Guest:
         self.waiter, self.weight, self.priority, self.deadline = waiter, weight, priority, deadline
 
 
+class Tank:
+    """A bucket, as the model sees it: all that is out of it, piece by piece, in the order in which it flows back."""
+
+    def __init__(self, rate, burst):
+        self.rate, self.burst = rate, burst
+        self.out = []  # [whose, how much]
+
+    def flow(self, seconds):
+        back = seconds * self.rate
+        while self.out and back:
+            part = min(back, self.out[0][1])
+            back -= part
+            self.out[0][1] -= part
+            if not self.out[0][1]:
+                del self.out[0]
+
+    def room(self, later=0.0):
+        """What is there, or will be."""
+        return self.burst - max(0.0, sum(part for _, part in self.out) - later * self.rate)
+
+    def forget(self, whose):
+        self.out = [piece for piece in self.out if piece[0] is not whose]
+
+
 class LimiterMachine(RuleBasedStateMachine):
-    """Against a list of who waits, in order of arrival, and a log of all that was ever granted."""
+    """Against a list of who waits, in order of arrival, and tanks."""
 
     @initialize(buckets=st.lists(st.tuples(RATES, st.integers(2, 5)), min_size=1, max_size=3))
     def begin(self, buckets):
-        self.buckets = buckets
-        self.limiter = Limiter(*(TokenBucket(rate, burst) for rate, burst in buckets))
+        self.tanks = [Tank(*bucket) for bucket in buckets]
+        self.limiter = Limiter(*(TokenBucket(*bucket) for bucket in buckets))
         self.now = self.opens = 1000.0
         self.waiting = []
-        self.used = []  # all that was granted and not given back: (when, weight)
+        self.used = []  # all that was granted and not given back: (when, weight, guest)
         self.passed = 0
 
-    def room(self, rate, burst, at=None):
-        """What a bucket has, from nothing but the log: the least that any window up to then leaves."""
-        left, total = burst, 0
-        for when, weight in reversed(self.used):
-            total += weight
-            left = min(left, burst - total + rate * ((self.now if at is None else at) - when))
-        return left
-
-    def fits(self, weight):
-        return self.now >= self.opens and all(self.room(*bucket) >= weight for bucket in self.buckets)
+    def wait(self, weight):
+        """Seconds until so much is there, when it is open."""
+        start = max(self.now, self.opens)
+        waits = ((weight - tank.room(start - self.now)) / tank.rate for tank in self.tanks)
+        return start - self.now + max(0.0, *waits)
 
     def next(self):
         if self.passed >= PATIENCE:
             return self.waiting[0]
         return min(self.waiting, key=lambda one: one.priority)  # the first of those, as they came
 
-    def next_wait(self):
-        """Seconds until that one can go."""
-        weight = self.next().weight
-        start = max(self.now, self.opens)
-        waits = ((weight - self.room(rate, burst)) / rate for rate, burst in self.buckets)
-        return max(start - self.now, *waits)
+    def use(self, weight, guest):
+        for tank in self.tanks:
+            tank.out.append([guest, weight])
+        self.used.append((self.now, weight, guest))
 
     def serve(self):
         """What a pump has to grant."""
         served = []
-        while self.waiting and self.fits(self.next().weight):
+        while self.waiting and not self.wait(self.next().weight):
             one = self.next()
             self.passed = 0 if one is self.waiting[0] else self.passed + 1
             self.waiting.remove(one)
-            self.used.append((self.now, one.weight))
+            self.use(one.weight, one)
             served.append(one)
         return served
 
     @rule(seconds=st.one_of(st.integers(0, 40), st.just(1600)))
     def time_passes_or_the_loop_stalls(self, seconds):
         self.now += seconds / 16
+        for tank in self.tanks:
+            tank.flow(seconds / 16)
 
     @rule(weight=WEIGHTS, priority=st.sampled_from([HIGH, NORMAL, LOW]), patience=st.sampled_from([0.5, 20, math.inf]))
     def somebody_comes(self, weight, priority, patience):
-        at_once = not self.waiting and self.fits(weight)
-        wanted = weight + sum(one.weight for one in self.waiting if one.priority <= priority)
-        start = max(self.now, self.opens)
-        waits = ((wanted - self.room(rate, burst, start)) / rate for rate, burst in self.buckets)
-        assert self.limiter.wait_time(self.now, weight, priority) == start - self.now + max(0, *waits)
+        at_once = not self.waiting and not self.wait(weight)
+        behind = sum(one.weight for one in self.waiting if one.priority <= priority)
+        assert self.limiter.wait_time(self.now, weight, priority) == self.wait(weight + behind)
         waiter = self.limiter.enter(self.now, weight, priority, self.now + patience)
         assert (waiter is None) == at_once
         if at_once:
-            self.used.append((self.now, weight))
+            self.use(weight, None)
         else:
             self.waiting.append(Guest(waiter, weight, priority, self.now + patience))
 
@@ -98,17 +115,15 @@ class LimiterMachine(RuleBasedStateMachine):
         one.waiter.cancel(self.now)
         one.waiter.cancel(self.now)
 
-    @precondition(lambda self: self.waiting)
+    @precondition(lambda self: any(guest for _, _, guest in self.used))
     @rule(data=st.data())
-    def some_are_granted_and_go_in_the_same_moment(self, data):
-        granted = self.limiter.pump(self.now)
-        served = self.serve()
-        assert granted == [one.waiter for one in served]
-        for one in served:
-            if data.draw(st.booleans()):
-                one.waiter.cancel(self.now)
-                one.waiter.cancel(self.now)
-                self.used.remove((self.now, one.weight))
+    def somebody_who_was_granted_goes_at_once_or_any_time_later(self, data):
+        number = data.draw(st.sampled_from([n for n, (_, _, guest) in enumerate(self.used) if guest]))
+        _, _, guest = self.used.pop(number)
+        guest.waiter.cancel(self.now)
+        guest.waiter.cancel(self.now)
+        for tank in self.tanks:
+            tank.forget(guest)
 
     @rule(seconds=st.integers(1, 64))
     def the_service_wants_a_pause(self, seconds):
@@ -116,8 +131,7 @@ class LimiterMachine(RuleBasedStateMachine):
         stay = []
         for one in self.waiting:
             before = sum(other.weight for other in stay if other.priority <= one.priority)
-            waits = ((before + one.weight - self.room(rate, burst, self.opens)) / rate for rate, burst in self.buckets)
-            if self.opens + max(0, *waits) <= one.deadline:
+            if self.now + self.wait(before + one.weight) <= one.deadline:
                 stay.append(one)
         assert {*self.limiter.expel(self.now)} == {one.waiter for one in self.waiting if one not in stay}
         self.waiting = stay
@@ -126,20 +140,28 @@ class LimiterMachine(RuleBasedStateMachine):
     def nobody_is_forgotten(self):
         if hasattr(self, "limiter"):
             assert len(self.limiter) == self.limiter.waiting == len(self.waiting)
-            assert self.limiter.due(self.now) == (self.now + max(0.0, self.next_wait()) if self.waiting else None)
+            due = self.now + self.wait(self.next().weight) if self.waiting else None
+            assert self.limiter.due(self.now) == due
+
+    @invariant()
+    def what_is_there_is_there(self):
+        if hasattr(self, "limiter"):
+            most = min(tank.burst for tank in self.tanks)
+            waits = ((most - tank.room()) / tank.rate for tank in self.tanks)
+            assert self.limiter.bucket.wait(self.now, most) == max(0.0, *waits)
 
     def teardown(self):
         """Whatever happened: from here on all who wait are served, in order, each when it is due."""
         if not hasattr(self, "limiter"):
             return
         while (due := self.limiter.due(self.now)) is not None:
-            self.now = due
+            self.time_passes_or_the_loop_stalls((due - self.now) * 16)
             granted = self.limiter.pump(self.now)
             assert granted
             assert granted == [one.waiter for one in self.serve()]
         assert self.waiting == []
-        for rate, burst in self.buckets:
-            assert_no_window_exceeds(self.used, rate, burst)
+        for tank in self.tanks:
+            assert_no_window_exceeds([use[:2] for use in self.used], tank.rate, tank.burst)
 
 
 TestLimiterMachine = LimiterMachine.TestCase
