@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from .retry import _http_date, parse_retry_after
+from .retry import http_date, parse_retry_after
 from .structured_fields import Malformed, parse_items
 
 if TYPE_CHECKING:
@@ -121,5 +121,5 @@ def _until(text: str, fields: Fields, wall_now: float) -> float | None:
         return None
     if number < _EPOCH:
         return number
-    sent = None if date is None else _http_date(date)
+    sent = None if date is None else http_date(date)
     return max(0.0, (number / 1000 if number >= _EPOCH_MS else number) - (wall_now if sent is None else sent))

@@ -73,15 +73,15 @@ def parse_retry_after(value: str | None, *, date: str | None = None, wall_now: f
     text = value.strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), _ABSURD)
-    then = _http_date(text)
+    then = http_date(text)
     if then is None:
         return None
-    sent = None if date is None else _http_date(date)
+    sent = None if date is None else http_date(date)
     return min(max(0.0, then - (wall_now if sent is None else sent)), _ABSURD)
 
 
-def _http_date(text: str) -> float | None:
-    """Seconds since the epoch. IMF-fixdate, RFC 850 and asctime: `parsedate_tz` reads all three."""
+def http_date(text: str) -> float | None:
+    """Seconds since the epoch, or None for what is no date. IMF-fixdate, RFC 850 and asctime: `parsedate_tz` reads all."""
     try:
         parts = parsedate_tz(text)
         if parts is None:
