@@ -81,7 +81,7 @@ def parse_retry_after(value: str | None, *, date: str | None = None, wall_now: f
 
 
 def http_date(text: str) -> float | None:
-    """Seconds since the epoch, or None for what is no date. IMF-fixdate, RFC 850 and asctime: `parsedate_tz` reads all."""
+    """Seconds since the epoch; None for nonsense. IMF-fixdate, RFC 850 and asctime: `parsedate_tz` reads all three."""
     try:
         parts = parsedate_tz(text)
         if parts is None:
