@@ -19,12 +19,14 @@ from switchgear.actors.config import BulkheadConfig as BulkheadConfig
 from switchgear.actors.config import CacheFallback as CacheFallback
 from switchgear.actors.config import DefaultFallback as DefaultFallback
 from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
+from switchgear.actors.config import HedgeConfig as HedgeConfig
 from switchgear.actors.config import InstanceConfig as InstanceConfig
 from switchgear.actors.config import MetricsConfig as MetricsConfig
 from switchgear.actors.config import ProxyConfig as ProxyConfig
 from switchgear.actors.config import PushbackConfig as PushbackConfig
 from switchgear.actors.config import RateLimit as RateLimit
 from switchgear.actors.config import RegistryConfig as RegistryConfig
+from switchgear.actors.config import RetryBudget as RetryBudget
 from switchgear.actors.config import RetryPolicy as RetryPolicy
 from switchgear.actors.config import RuntimeConfig as RuntimeConfig
 from switchgear.actors.config import Secret as Secret

@@ -14,8 +14,10 @@ from .load import load_config as load_config
 from .policy import BreakerConfig as BreakerConfig
 from .policy import BulkheadConfig as BulkheadConfig
 from .policy import HealthCheckConfig as HealthCheckConfig
+from .policy import HedgeConfig as HedgeConfig
 from .policy import PushbackConfig as PushbackConfig
 from .policy import RateLimit as RateLimit
+from .policy import RetryBudget as RetryBudget
 from .policy import RetryPolicy as RetryPolicy
 from .policy import TimeoutConfig as TimeoutConfig
 from .proxy import ProxyConfig as ProxyConfig

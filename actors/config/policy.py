@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from .check import Count, CountOrZero, FromZero, Path, Pause, Positive, between
+from ..errors import ErrorCode
+from .check import Count, CountOrZero, FromZero, HeaderName, Path, Pause, Positive, between
 from .record import Record
 
 if TYPE_CHECKING:
@@ -26,18 +27,51 @@ class BreakerConfig(Record, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
 
 
+class RetryBudget(Record, frozen=True, forbid_unknown_fields=True):
+    """How many retries (and hedges) there may be in all, so that an outage does not multiply the load.
+
+    In the last ``window`` seconds: ``ratio`` of the calls that were sent, or ``min_per_second``, whichever is more.
+    With the defaults a service that is down gets at most 1.2 times its load, from 50 calls a second on.
+    """
+
+    ratio: Annotated[float, between(0, 1000)] = 0.2
+    min_per_second: FromZero = 10.0
+    window: Annotated[float, between(1, 60)] = 10.0
+
+
 class RetryPolicy(Record, frozen=True, forbid_unknown_fields=True):
-    """Exponential backoff: ``min(max_delay, base_delay * multiplier**(n - 1))``, then jittered."""
+    """Exponential backoff: ``min(max_delay, base_delay * multiplier**(n - 1))``, then jittered.
+
+    What the service may have acted on is tried again only if that does no harm: the method is idempotent, or the call
+    has an idempotency key.
+    """
 
     max_attempts: Count = 3
     """The first one included; 1 never retries."""
     base_delay: FromZero = 1.0
     multiplier: Annotated[float, between(1, 100)] = 2.0
     max_delay: FromZero = 30.0
-    jitter: Literal["none", "full", "equal"] = "full"
-    """``full``: between 0 and the delay. ``equal``: between half of it and all of it."""
+    jitter: Literal["none", "full", "equal", "decorrelated"] = "full"
+    """``full``: between 0 and the delay. ``equal``: between half of it and all of it. ``decorrelated``: between
+    ``base_delay`` and three times the last delay (but ``max_delay`` at most), whatever the multiplier."""
     statuses: Sequence[Annotated[int, between(400, 599)]] = (408, 425, 429, 502, 503, 504)
     """Answers that are worth another try."""
+    errors: Sequence[ErrorCode] = (ErrorCode.TRANSPORT, ErrorCode.TIMEOUT, ErrorCode.ACTOR_CRASHED)
+    """Other failures that are. (``TIMEOUT`` is that of an attempt: the call's own ends the call.)"""
+    budget: RetryBudget | None = RetryBudget()
+    """None: retries without a bound but ``max_attempts``."""
+
+
+class HedgeConfig(Record, frozen=True, forbid_unknown_fields=True):
+    """A second attempt while the first is still under way: the first answer counts, the other attempt is cancelled.
+
+    Only calls that may be repeated are hedged (see `RetryPolicy`), not streams, and only where the retry budget allows.
+    """
+
+    delay: Positive | None = None
+    """After how long. None: when the attempt has become one of the slow ones, by the latencies of the last minute."""
+    quantile: Annotated[float, between(0.5, 0.999)] = 0.95
+    """What is slow: with 0.95, no more than one call in twenty is hedged."""
 
 
 class RateLimit(Record, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +110,10 @@ class TimeoutConfig(Record, frozen=True, forbid_unknown_fields=True):
     attempt: Positive | None = 10.0
     """One attempt; None: as long as the call."""
     connect: Positive = 5.0
+    header: HeaderName | None = None
+    """Sent with each attempt if it is set (``X-Request-Timeout-Ms``, say): how many milliseconds there are left."""
+    margin: FromZero = 0.0
+    """Seconds that are taken off that, for the way back."""
 
 
 class BulkheadConfig(Record, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from .policy import (
     BreakerConfig,
     BulkheadConfig,
     HealthCheckConfig,
+    HedgeConfig,
     PushbackConfig,
     RateLimit,
     RetryPolicy,
@@ -53,6 +54,7 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     """Several are kept all at once: 10 a second and 1,000 an hour."""
     timeout: TimeoutConfig = TimeoutConfig()
     retry: RetryPolicy = RetryPolicy()
+    hedge: HedgeConfig | None = None
     breaker: BreakerConfig = BreakerConfig()
     bulkhead: BulkheadConfig = BulkheadConfig()
     fallbacks: Sequence[Fallback] = ()

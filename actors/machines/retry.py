@@ -12,7 +12,7 @@ import re
 from email.utils import parsedate_tz
 from typing import TYPE_CHECKING
 
-from ..errors import ActorCrashed, CallTimeout, HTTPStatusError, RateLimited, TransportError
+from ..errors import CallTimeout, HTTPStatusError, RateLimited, TransportError
 
 if TYPE_CHECKING:
     import random
@@ -26,8 +26,11 @@ _SECONDS = re.compile(r"[0-9]+")
 _UNPROCESSED = frozenset({425, 429})  # answers which say that nothing was done
 
 
-def delay(policy: RetryPolicy, failures: int, rng: random.Random) -> float:
-    """Seconds to wait after the ``failures``-th failed attempt (from 1)."""
+def delay(policy: RetryPolicy, failures: int, rng: random.Random, last: float = 0.0) -> float:
+    """Seconds to wait after the ``failures``-th failed attempt (from 1); ``last``: how long was waited before that."""
+    if policy.jitter == "decorrelated":
+        most = min(policy.max_delay, max(policy.base_delay, 3 * last))
+        return rng.uniform(min(policy.base_delay, most), most)
     try:
         wait = min(policy.max_delay, policy.base_delay * float(policy.multiplier) ** (failures - 1))
     except OverflowError:  # long past the cap, unless nothing has been growing
@@ -46,15 +49,15 @@ def retryable(policy: RetryPolicy, error: ServiceError, method: str, *, keyed: b
     does no harm: the method is idempotent, or the call carries an idempotency key (``keyed``).
     """
     harmless = keyed or method in IDEMPOTENT
-    if isinstance(error, TransportError):
-        return error.processed == "no" or harmless
     if isinstance(error, (HTTPStatusError, RateLimited)):
         if error.status is None or error.status not in policy.statuses:
             return False
         return harmless or error.status in _UNPROCESSED
-    if isinstance(error, CallTimeout):
-        return error.retryable and harmless
-    return isinstance(error, ActorCrashed) and harmless
+    if error.code not in policy.errors:
+        return False
+    if isinstance(error, TransportError):
+        return error.processed == "no" or harmless
+    return harmless and (error.retryable or not isinstance(error, CallTimeout))
 
 
 def parse_retry_after(value: str | None, *, date: str | None = None, wall_now: float) -> float | None:

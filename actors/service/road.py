@@ -32,15 +32,18 @@ from ..transport import Reply, Wire
 from ..transport.door import NONE
 from ..transport.head import Block
 from .decode import decode
+from .hedge import hedged
 from .messages import ServiceResponse
 from .upload import Upload
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Awaitable
 
     from ..config import ServiceConfig
     from ..machines.breaker import Permit
     from ..machines.limiter import Waiter
+    from ..machines.recent import RecentQuantile
     from ..machines.tokens import Token
     from ..transport import Answer, Door
     from .credentials import Authenticator, Credentials
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from .target import Target
 
 _MAX_REDIRECTS = 5
+_LONGEST = 86_400.0  # seconds: a call without an end says a day
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -94,23 +98,50 @@ class Road:
         Raises:
             ServiceError: of the last attempt.
         """
-        failed_at: list[str] = []
+        tried_at: list[str] = []
+        waited = 0.0
         while True:
             try:
-                reply = await self._attempt(request, now, deadline, failed_at)
+                recent = self._state.recent
+                if recent is None or request.stream is not None or not _harmless(request):
+                    reply = await self._attempt(request, now, deadline, tried_at)
+                else:
+                    reply = await self._hedged(recent, request, now, deadline, tried_at)
                 return self._response(request, reply)
             except ServiceError as error:
                 failure = self._signed(error, request)
             request.progress.last_error = failure
-            delay = self._retry_delay(failure, request, deadline)
+            delay = self._retry_delay(failure, request, deadline, waited)
             if delay is None:
                 raise failure
             await trio.sleep(delay)
-            now = trio.current_time()
+            now, waited = trio.current_time(), delay
             if self._state.breaker.retry_at(now) is not None:
                 raise failure  # the breaker opened meanwhile: what went wrong first says more than CIRCUIT_OPEN
 
-    async def _attempt(self, request: Request, now: float, deadline: float, failed_at: list[str]) -> Reply:
+    async def _hedged(
+        self, recent: RecentQuantile, request: Request, now: float, deadline: float, tried_at: list[str]
+    ) -> Reply:
+        """An attempt, and a second one if it has become a slow one."""
+        hedge = self.config.hedge
+        after = recent.value(now) if hedge is None or hedge.delay is None else hedge.delay
+
+        def attempt(now: float) -> Awaitable[Reply]:
+            return self._attempt(request, now, deadline, tried_at)
+
+        try:
+            if after is None:  # too few calls yet to tell what is slow
+                return await attempt(now)
+            return await hedged(attempt, now, after, self._may_repeat)
+        finally:  # also of an attempt that lost: it took that long at least, and leaving it out would call fast slow
+            ended = trio.current_time()
+            recent.record(ended - now, ended)
+
+    def _may_repeat(self, now: float) -> bool:
+        budget = self._state.budget
+        return budget is None or budget.try_withdraw(now)
+
+    async def _attempt(self, request: Request, now: float, deadline: float, tried_at: list[str]) -> Reply:
         if now >= request.deadline:
             raise CallTimeout("its time was over before it could be tried")
         permit = self._admit(now)
@@ -121,17 +152,15 @@ class Road:
                 turn = await gate.enter(now, deadline, request.weight, request.priority)
                 permit = self._admit_again(permit, gate, turn)
                 now = trio.current_time()
-            endpoint, target = self._fleet.pick(failed_at)
+            endpoint, target = self._fleet.pick(tried_at)
+            tried_at.append(endpoint.id)  # another attempt prefers another instance
             token = self._auth.credentials(now)
-            request.progress.attempts += 1
-            wire = self._wire(request, token)
+            self._count(request, now)
+            wire = self._wire(request, token, now, deadline)
             self._fleet.begin(endpoint)
             tried = True
             try:
                 reply = await self._exchange(request, wire, now, target, token.value)
-            except ServiceError:
-                failed_at.append(endpoint.id)
-                raise
             finally:
                 self._fleet.end(endpoint)
             if reply.status < 400:
@@ -140,7 +169,6 @@ class Road:
                 if self._listens:
                     self._limits.answered(reply.headers, request.weight, reply.ended)
                 return reply
-            failed_at.append(endpoint.id)
             raise self._refusal(request, reply, permit, token, now)
         except (TransportError, CallTimeout):
             permit.failure(trio.current_time())
@@ -153,6 +181,13 @@ class Road:
                 if tried and now >= request.deadline:
                     permit.failure(now)
                 permit.cancel(now)
+
+    def _count(self, request: Request, now: float) -> None:
+        """One attempt more; the first of a call is what the retry budget is a share of."""
+        budget = self._state.budget
+        if budget is not None and not request.progress.attempts:
+            budget.deposit(now)
+        request.progress.attempts += 1
 
     def _admit(self, now: float) -> Permit:
         permit = self._state.breaker.try_acquire(now)
@@ -261,7 +296,7 @@ class Road:
             f"the service answered {reply.status}", **_seen(reply), retry_at=None if after is None else now + after
         )
 
-    def _wire(self, request: Request, token: Token[Credentials]) -> Wire:
+    def _wire(self, request: Request, token: Token[Credentials], now: float, deadline: float) -> Wire:
         if token is not self._token:
             self._token, self._block = token, self._with_credentials(token.value)
         block, headers = self._block, request.headers
@@ -269,6 +304,8 @@ class Road:
         if headers or keyed:
             headers = self._theirs(request, token.value)
             block = block.without({name.lower() for name, _ in headers})  # what is for this request counts for more
+        if self.config.timeout.header is not None:
+            headers = (*headers, (self.config.timeout.header, self._time_left(request, now, deadline)))
         return Wire(
             request.method,
             request.target,
@@ -279,8 +316,14 @@ class Road:
             ),
             request.body,
             block,
-            (keyed or request.method in retry.IDEMPOTENT) and isinstance(request.body, bytes),
+            _harmless(request),
         )
+
+    def _time_left(self, request: Request, now: float, deadline: float) -> str:
+        """Of this attempt, in whole milliseconds: relative, since the service's clock is not ours."""
+        timeout = self.config.timeout
+        end = min(deadline, request.deadline, now + (math.inf if timeout.attempt is None else timeout.attempt))
+        return str(int(max(0.0, min(end - now - timeout.margin, _LONGEST)) * 1000))
 
     def _with_credentials(self, credentials: Credentials) -> Block:
         names = {name.lower() for name, _ in credentials.headers}
@@ -296,7 +339,7 @@ class Road:
         names.add("idempotency-key")
         return (*(pair for pair in request.headers if pair[0].lower() not in names), ("Idempotency-Key", key))
 
-    def _retry_delay(self, failure: ServiceError, request: Request, deadline: float) -> float | None:
+    def _retry_delay(self, failure: ServiceError, request: Request, deadline: float, waited: float) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""
         policy = self.config.retry
         attempts = request.progress.attempts
@@ -307,8 +350,13 @@ class Road:
             return None
         now = trio.current_time()
         # The service's own word counts for more than our arithmetic, also when it asks for a shorter wait.
-        delay = retry.delay(policy, attempts, self._rng) if failure.retry_at is None else failure.retry_at - now
-        return None if now + delay >= min(deadline, request.deadline) else max(0.0, delay)
+        delay = retry.delay(policy, attempts, self._rng, waited) if failure.retry_at is None else failure.retry_at - now
+        if now + delay >= min(deadline, request.deadline):
+            return None
+        if not self._may_repeat(now):
+            failure.add_note("not tried again: the retry budget is spent")
+            return None
+        return max(0.0, delay)
 
     def _response(self, request: Request, reply: Reply) -> ServiceResponse[Any]:
         try:
@@ -341,6 +389,13 @@ def _repeatable(request: Request) -> bool:
     if request.stream is not None and request.stream.handed:
         return False
     return isinstance(request.body, bytes) or not request.body.begun
+
+
+def _harmless(request: Request) -> bool:
+    """It may be sent twice."""
+    if not isinstance(request.body, bytes):
+        return False
+    return request.idempotency_key is not None or request.method in retry.IDEMPOTENT
 
 
 def _seen(reply: Reply) -> dict[str, Any]:

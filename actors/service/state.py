@@ -15,7 +15,9 @@ from switchgear.runtime import MailboxFull, Watch
 from ..config import CacheFallback, ServiceConfig
 from ..events import BreakerChanged
 from ..machines.breaker import CircuitBreaker
+from ..machines.budget import Budget
 from ..machines.meter import Meter
+from ..machines.recent import RecentQuantile
 from ..machines.tokens import TokenCache
 from ..metrics.records import Report
 from .cache import ResponseCache
@@ -70,6 +72,10 @@ class ServiceState:
             self.breaker.retire()
             self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
             self.breaker.restore(kept)
+        if old is None or config.retry.budget != old.retry.budget:
+            self.budget = None if config.retry.budget is None else Budget(config.retry.budget)
+        if old is None or config.hedge != old.hedge:
+            self.recent = None if config.hedge is None else RecentQuantile(config.hedge.quantile)
         if old is None:
             self.limits = Limits(config, self.path, self._emit)
         else:

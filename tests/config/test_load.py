@@ -140,7 +140,7 @@ def test_every_fault_is_found_at_once_also_beside_others():
         "services[0].breaker.reset_timeout": "must be more than 0, not 0.0",
         "services[1].name": "is missing and has no default",
         "services[1].retry.max_attempts": "must be a whole number of at least 1, not 0",
-        "services[1].retry.jitter": "must be one of 'none', 'full', 'equal', not 'ful'",
+        "services[1].retry.jitter": "must be one of 'none', 'full', 'equal', 'decorrelated', not 'ful'",
         "services[1].timeout": "must be a table, not a text",
         "services[2].fallbacks": "the alternative 'gone' is no service; known: a, b, c, c2",
         "services[2].fallbacks[1].type": "must be one of 'alternative', 'cache', 'default', not 'cash'",
