@@ -330,7 +330,7 @@ class Service:
                 deadline=now + (self.config.timeout.total if timeout is None else _seconds(timeout)),
                 started=now,
                 progress=Progress(),
-                headers=checked + extra,
+                headers=checked + extra + _for_a_part(checked),
                 body=body,
                 type=type_,
                 idempotency_key=None if idempotency_key is None else _header_text(idempotency_key),
@@ -388,6 +388,12 @@ def _body(
         raise errors.InvalidRequest(f"the body cannot be encoded as JSON: {error}") from error
     typed = any(name.lower() == "content-type" for name, _ in headers)
     return body, () if typed else (("Content-Type", "application/json"),)
+
+
+def _for_a_part(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """What comes with Range: a part of something packed cannot be unpacked, so it is wanted plain (as Fetch has it)."""
+    names = {name.lower() for name, _ in headers}
+    return (("Accept-Encoding", "identity"),) if "range" in names and "accept-encoding" not in names else ()
 
 
 def _content(content: bytes | str | AsyncIterable[bytes]) -> bytes | Upload:

@@ -14,6 +14,7 @@ import trio
 from switchgear.runtime import Actor, WhenFull
 
 from ..errors import ServiceError
+from ..transport.codings import ACCEPTED
 from .credentials import Authenticator
 from .fleet import Fleet
 from .gate import Gate
@@ -53,7 +54,11 @@ class ServiceActor(Actor):
         self._open_door = door
         self._metrics = metrics
         self._tick = tick
-        self._constant = (("User-Agent", user_agent), ("Accept", "application/json, */*;q=0.5"))
+        self._constant = (
+            ("User-Agent", user_agent),
+            ("Accept", "application/json, */*;q=0.5"),
+            ("Accept-Encoding", ACCEPTED),
+        )
         self._shipping = False
         self._gate: Gate | None = None
         self.concurrency = state.config.value.bulkhead.max_concurrent

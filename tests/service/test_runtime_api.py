@@ -340,6 +340,7 @@ async def test_the_callers_headers_replace_the_configurations_and_those_ours() -
         await service.get("/")
     first, second = upstream.requests
     assert first.headers.raw[1:-2] == [
+        (b"Accept-Encoding", b"gzip, deflate, br, zstd"),
         (b"accept", b"text/plain"),
         (b"x-a", b"caller"),
         (b"X-B", b"\xe9"),
