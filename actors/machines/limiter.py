@@ -111,7 +111,9 @@ class Limiter:
 
         Raises ValueError as `enter`.
         """
-        behind = sum(line.weight for line in self._lines[: priority + 1]) if self.waiting else 0
+        behind = 0.0
+        for line in self._lines[: priority + 1]:
+            behind += line.weight
         start = max(now, self.opens)
         return start - now + self.bucket.wait(start, weight, behind=behind)
 
@@ -133,8 +135,10 @@ class Limiter:
         while now >= self.opens and (waiter := self._next()) is not None:
             if not self.bucket.try_acquire(now, waiter.weight):
                 break
-            self._passed = 0 if waiter is self._oldest() else self._passed + 1
-            self._lines[waiter.priority].serve()
+            line = self._lines[waiter.priority]
+            alone = len(line) == self.waiting  # then nobody of another priority can be gone past
+            self._passed = 0 if alone or waiter is self._oldest() else self._passed + 1
+            line.serve()
             self.waiting -= 1
             waiter.grant(self.bucket)
             granted.append(waiter)
@@ -170,7 +174,11 @@ class Limiter:
             return None
         if self._passed >= PATIENCE:
             return self._oldest()
-        return next(head for line in self._lines if (head := line.head()) is not None)
+        for line in self._lines:
+            head = line.head()
+            if head is not None:
+                return head
+        return None
 
     def _oldest(self) -> Waiter:
         """Who has waited longest."""

@@ -34,6 +34,10 @@ class Line(Generic[S]):
         self.weight = 0.0
         """Of all who wait, together."""
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._queue) - self._gone
+
     def __iter__(self) -> Iterator[S]:
         """Those who wait, in order."""
         return (one for one in self._queue if one.waits)
