@@ -67,6 +67,7 @@ class ServiceActor(Actor):
         """Be there. The road is built for the first call: an idle service costs no socket and little memory."""
         self._ctx = ctx
         self._door: Door | None = None
+        self._way = self._state.config.value.way  # of the door
         self._fleet: Fleet | None = None
         self._road: Road | None = None
         self._state.applied = self._apply
