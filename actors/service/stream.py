@@ -84,6 +84,7 @@ class StreamResponse:
         if self._withdrawn:
             with trio.CancelScope(shield=True):  # the ask is about to end: nothing on its way there waits
                 await self._over.wait()
+            await trio.lowlevel.checkpoint_if_cancelled()  # it was withdrawn because we, who read it, are cancelled
         if self._failure is None:
             self._failure = self._sign(error)
         return self._failure

@@ -141,8 +141,6 @@ class _Exchange:
     async def end(self, *, whole: bool) -> None:
         """Leave the lane. Shielded: what is not closed here is closed by nobody."""
         with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
-            if not whole:
-                await self._trip.hang_up()
             await self._lanes.leave(self._to, self._lane, self._trip, whole=whole)
 
 
@@ -154,6 +152,8 @@ class _HttpxAnswer:
         self._response = response
         self._max_bytes = max_bytes
         self._closed = self._whole = False
+        self._reading, self._read_done = trio.CancelScope(), trio.Event()
+        self._read_done.set()
         self.status: int = response.status_code
         raw = response.headers.raw
         self.headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
@@ -168,8 +168,7 @@ class _HttpxAnswer:
         if not self._decoded:  # here and not before: an encoding that is not known is a reason to close the answer
             self._decoded, self._inflater = True, inflater_for(self.status, self.headers, self._max_bytes)
         while (piece := next(self._pieces, None)) is None:
-            with self._exchange.errors():
-                raw = await anext(self._raw, None)
+            raw = await self._read()
             if raw is None:
                 self._whole = True
                 if self._inflater is not None:
@@ -181,6 +180,16 @@ class _HttpxAnswer:
                 return raw
         return piece
 
+    async def _read(self) -> bytes | None:
+        if not self._closed:
+            self._reading, self._read_done = trio.CancelScope(), trio.Event()
+            try:
+                with self._exchange.errors(), self._reading:
+                    return await anext(self._raw, None)
+            finally:
+                self._read_done.set()
+        raise TransportError("the answer was closed before it was read to its end")
+
     async def aclose(self) -> None:
         """See `Answer.aclose`."""
         if self._closed:
@@ -189,6 +198,8 @@ class _HttpxAnswer:
         try:
             # Shielded, or a cancelled call would leave its connection half-read in the pool.
             with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
+                self._reading.cancel()  # another task may be at it: the actor closes what the caller reads
+                await self._read_done.wait()
                 if not self._whole:
                     await _exhaust(self._raw)
                 await self._response.aclose()

@@ -86,6 +86,8 @@ class Lanes:
     async def leave(self, to: Target, lane: Lane, trip: Trip, *, whole: bool) -> None:
         """An exchange has ended: whole, or somehow."""
         lane.busy -= 1
+        if not whole:
+            await trip.hang_up(shared=self._http2)
         if not self._owned:
             return
         if not whole and self._lanes.get(to) is lane and self._spoiled(lane, trip):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..errors import TransportError
+from .httpx_writes import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ class Trip:
         self.connecting = trio.CancelScope()
         """To be put around the sending: its deadline is there only while a connection is made."""
         self.unfinished = False
-        """A connection was being made, and is not."""
+        """A connection was being made, and the request is not on it yet."""
         self.stream: int | None = None
         """On HTTP/2: the number of the stream."""
         self._to = to
@@ -46,6 +47,8 @@ class Trip:
         self._heard = False
         self._sent = False
         self._socket: Any = None
+        self._making = False  # a step of it has begun, and not ended well
+        self._shared = False  # others may be on it before us
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         """One step: ``http11.send_request_headers.started``, say."""
@@ -53,17 +56,26 @@ class Trip:
         step, _, state = event.partition(".")[2].partition(".")
         if step in _CONNECTING:
             self._connection(step, state, info)
+        elif step == "send_connection_init":
+            # From here to our own head httpcore waits for nobody; and if it is cancelled here, it leaves a connection
+            # that fails each of those who wait for it.
+            self.connecting.shield = True
         elif step == "send_request_headers":
             self._head(state, info)
 
     def _connection(self, step: str, state: str, info: dict[str, Any]) -> None:
         self._sent = False  # also if it was: it is sent again only if the peer has said that it did not look at it
-        self.unfinished = state != "complete"
+        self.unfinished, self._making = True, state != "complete"
         if self.connecting.deadline == math.inf:
             self.connecting.deadline = trio.current_time() + self._connect
         if step == "connect_tcp" and state == "complete":
             self._socket = info["return_value"]
             self._opened(self._socket)
+        elif step == "start_tls" and state == "complete":
+            tls = info["return_value"].get_extra_info("ssl_object")
+            self._shared = tls is not None and tls.selected_alpn_protocol() == "h2"
+            if self._shared:
+                write_whole(info["return_value"])
 
     def _head(self, state: str, info: dict[str, Any]) -> None:
         if state == "failed":
@@ -71,13 +83,16 @@ class Trip:
             names = {cls.__name__ for cls in type(info["exception"]).__mro__}
             self._sent = self._sent and "ProtocolError" not in names
         elif state == "started" and info["request"].method != b"CONNECT":  # which is the proxy's
-            self.connecting.deadline = math.inf
-            self._sent = True
+            self.connecting.deadline, self.connecting.shield = math.inf, False
+            self.unfinished, self._sent = False, True
             self.stream = info.get("stream_id")
 
-    async def hang_up(self) -> None:
-        """Close the socket of a connection that has not come about. Twice is once."""
-        if self.unfinished and self._socket is not None:
+    async def hang_up(self, *, shared: bool) -> None:
+        """Close the socket of a connection that was made for us and has not been used; ``shared``: by others perhaps.
+
+        Twice is once.
+        """
+        if self.unfinished and self._socket is not None and (self._making or not (shared or self._shared)):
             await self._socket.aclose()
 
     def too_slow(self) -> TransportError:

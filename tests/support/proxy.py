@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import socket
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -82,7 +82,7 @@ class _HTTP:
     async def __call__(self, stream, proxy):
         """Requests are read one by one, for each has to be rewritten; answers are copied as they come."""
         data, there = b"", None
-        async with trio.open_nursery() as nursery:
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
             while True:
                 head, data = await _head(stream, data)
                 if not head:
@@ -98,13 +98,11 @@ class _HTTP:
                 else:
                     url = urlsplit(target)
                     if there is None:
-                        there = await trio.open_tcp_stream(url.hostname, url.port)
+                        there = await stack.enter_async_context(await trio.open_tcp_stream(url.hostname, url.port))
                         nursery.start_soon(_copy, there, stream, nursery.cancel_scope)
                     await there.send_all(_rewritten(head, url))
                     data = await _body(stream, there, head, data)
             nursery.cancel_scope.cancel()
-        if there is not None:
-            await trio.aclose_forcefully(there)
 
     def _may(self, head):
         lines = [line.partition(b":") for line in head.split(b"\r\n")]

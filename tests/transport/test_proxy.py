@@ -234,6 +234,21 @@ async def test_a_call_that_is_cancelled_on_the_way_leaves_no_socket(stage, http2
         await settled(lambda: proxy.open == 0)
 
 
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_call_that_is_cancelled_after_any_number_of_steps_leaves_no_socket(secure, tls, https):
+    async with http_server(lambda _: json_answer(1), ssl_context=https if secure else None) as server:
+        url = f"https://localhost:{server.port}" if secure else server.url
+        async with http_proxy() as proxy, calling(url, proxy, tls=tls) as (service, _):
+            for steps in range(60):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(service.get, "/x")
+                    for _ in range(steps):
+                        await trio.lowlevel.checkpoint()
+                    nursery.cancel_scope.cancel()
+            assert proxy.accepted > 10
+            await settled(lambda: proxy.open <= 1)  # one may have been answered, and its connection kept
+
+
 async def test_tls_that_hangs_without_a_proxy_leaves_no_socket_either(tls):
     async with serve(never_answers()) as peer:
         config = sg.ServiceConfig("svc", f"https://localhost:{peer.port}", tls=tls, http2=True, retry=ONCE)
