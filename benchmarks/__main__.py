@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes.
+"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes; ``soak`` has its own.
 
 Exit code 1 if a promise is broken, so that a figure in a document cannot quietly stop being true.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from . import chart, report, rst
 from .harness import Result, run
+from .soak.__main__ import main as soak
 
 BENCHMARKS = {
     "ask": "one round trip to an actor, and one message without a reply",
@@ -82,7 +83,10 @@ def measure(options: argparse.Namespace) -> list[Result]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
-    options = parse(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["soak"]:  # it measures nothing that could be compared: it looks for what is broken
+        return soak(words[1:])
+    options = parse(words)
     machine = report.machine()
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     hardware = f"{machine['cpu']}, {machine['cores']} cores (load before: {machine['load']:.2f})"

@@ -32,21 +32,29 @@ class RecentQuantile:
 
     def record(self, seconds: float, now: float) -> None:
         """One more latency."""
-        if self._since is None:
-            self._since = now
-        if now - self._since >= self._period:
-            fresh = now - self._since < 2 * self._period
-            self._old, self._new, self._since = self._new if fresh else LatencyHistogram(), LatencyHistogram(), now
+        self._turn(now)
         self._new.record(seconds)
 
     def value(self, now: float) -> float | None:
         """The quantile; None where too little is known. It is worked out anew ten times a period at most."""
-        if self._since is None or now - self._since >= 2 * self._period:
-            return None
+        self._turn(now)
         if self._told is None or now >= self._valid_until:
-            both = LatencyHistogram()
-            both.merge(self._old)
+            both = self._old.copy()
             both.merge(self._new)
             self._told = both.quantile(self._q) if both.count >= self._least else None
             self._valid_until = now + self._period / 10
         return self._told
+
+    def _turn(self, now: float) -> None:
+        """Forget what has grown too old."""
+        if self._since is None:
+            self._since = now
+        age = now - self._since
+        if age < self._period:
+            return
+        if age < 2 * self._period:
+            self._old, self._since = self._new, self._since + self._period
+        else:
+            self._old, self._since = LatencyHistogram(), now
+        self._new = LatencyHistogram()
+        self._told = None
