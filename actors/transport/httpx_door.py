@@ -7,7 +7,6 @@ operation, of which we want none, and a third of the cost of a call.
 from __future__ import annotations
 
 import math
-import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +61,10 @@ class HttpxDoor:
     async def open(self, to: Target, wire: Wire, *, connect: float, deadline: float = math.inf) -> Answer:
         """See `Door.open`."""
         with trio.CancelScope(deadline=deadline):
-            return await self._request(to, wire, connect, sys.maxsize)
+            return await self._request(to, wire, connect, None)
         raise trio.TooSlowError
 
-    async def _request(self, to: Target, wire: Wire, connect: float, max_bytes: int) -> _HttpxAnswer:
+    async def _request(self, to: Target, wire: Wire, connect: float, max_bytes: int | None) -> _HttpxAnswer:
         """Send, and read the head of the answer; the answer is then the caller's to close."""
         # The same last look as our own connections take: h2 would send line breaks in headers, if it were given any.
         size = len(wire.body) if isinstance(wire.body, bytes) else None
@@ -101,7 +100,7 @@ class _Exchange:
         self._library = library_of(lane.transport)
         self._body: Body | None = None
 
-    async def send(self, wire: Wire, connect: float, max_bytes: int) -> _HttpxAnswer:
+    async def send(self, wire: Wire, connect: float, max_bytes: int | None) -> _HttpxAnswer:
         """The answer, as soon as its head is there."""
         with self.errors(), self._trip.connecting:
             response = await self._lane.transport.handle_async_request(self._request(wire, connect))
@@ -135,7 +134,7 @@ class _Exchange:
             raise self._trip.failure(error, self._library) from None
         except Exception as error:
             if self._body is not None and error is self._body.failure:  # the caller's iterator raised it
-                raise
+                raise error from self._body.cause  # which httpcore has taken off it
             raise self._trip.failure(error, self._library) from error
 
     async def end(self, *, whole: bool) -> None:
@@ -147,7 +146,7 @@ class _Exchange:
 class _HttpxAnswer:
     """See `Answer`."""
 
-    def __init__(self, exchange: _Exchange, response: Any, max_bytes: int) -> None:
+    def __init__(self, exchange: _Exchange, response: Any, max_bytes: int | None) -> None:
         self._exchange = exchange
         self._response = response
         self._max_bytes = max_bytes

@@ -86,6 +86,8 @@ class Body:
         self._pieces: AsyncIterator[bytes] | None = None
         self.failure: Exception | None = None
         """What the caller's iterator raised."""
+        self.cause: BaseException | None = None
+        """What it said it raised it for."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._sent = 0
@@ -115,5 +117,5 @@ class Body:
         except StopAsyncIteration:
             raise
         except Exception as error:
-            self.failure = error
+            self.failure, self.cause = error, error.__cause__
             raise
