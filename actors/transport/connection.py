@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 class Connection:
     """A link and its parser. `usable` tells whether it can carry another exchange."""
 
-    __slots__ = ("expired", "expiry", "idle_since", "link", "over", "parser", "sent", "usable", "used")
+    __slots__ = ("closed", "expired", "expiry", "idle_since", "link", "over", "parser", "sent", "usable", "used")
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.parser = new_parser()
         self.usable = True
+        self.closed = False  # by us
         self.sent = True  # the whole request: the peer may have answered, and have stopped to read, before that
         self.used = False  # has carried an exchange before: if it fails now, the peer may just have closed it
         self.idle_since = 0.0
@@ -43,7 +44,8 @@ class Connection:
 
     def close(self) -> None:
         """Close at once."""
-        self.usable, self.over = False, True
+        self.usable, self.over, self.closed = False, True, True
+        self.parser.chunks = []  # the parser and its half in C know each other: they wait for a collection
         self.link.close()
 
     async def request(
@@ -110,6 +112,10 @@ class Connection:
     async def chunk(self) -> bytes | None:
         """The next piece of the body; None at its end, after which the connection may be usable again."""
         parser = self.parser
+        if self.closed:  # what was not read is gone, also of an answer that was whole: it must not look like an empty one
+            if self.expired:
+                raise trio.TooSlowError
+            raise TransportError("the connection was closed before its body was read")
         while not parser.chunks:
             if parser.complete:
                 self.finish()

@@ -36,7 +36,6 @@ async def test_ones_own_answers_are_in_order() -> None:
     tally = await soaked(honest)
     assert tally.calls == 50
     assert tally.outcomes["answered"] > 10
-    assert tally.outcomes["cancelled"] > 0
     assert not tally.broken
 
 

@@ -193,3 +193,14 @@ async def test_a_reset() -> None:
         with pytest.raises(TransportError, match="broke"):
             await connection.body(100)
         assert connection.link.is_stale()
+
+
+async def test_a_whole_answer_that_was_not_read_does_not_look_like_an_empty_one() -> None:
+    """Found by the soak: whoever read on after the actor had closed the connection was told that there was no body."""
+    async with connected(hears(b"\r\n\r\n")) as (connection, _):
+        await connection.request(GET, b"", is_head=False)
+        while not connection.parser.complete:
+            await connection._read()
+        connection.close()
+        with pytest.raises(TransportError):
+            await connection.chunk()
