@@ -17,6 +17,7 @@ import trio
 import trustme
 from support.wire import HOST, unused_port
 
+import switchgear as sg
 from switchgear.actors.errors import ResponseTooLarge, TransportError
 from switchgear.actors.service.target import Target
 from switchgear.actors.transport import DirectDoor, Pool, Wire
@@ -50,7 +51,7 @@ http {{
     {extra}
     server {{
         listen {host}:{plain};
-        listen {host}:{tls} ssl;
+        listen {host}:{tls} ssl{http2};
         location = /hello {{ return 200 "hello"; }}
         location = /empty {{ return 204; }}
         location = /gone {{ return 444; }}
@@ -69,7 +70,7 @@ def start(tmp_path):
         pytest.skip("nginx is not installed")
     processes = []
 
-    async def begin(extra=""):
+    async def begin(extra="", http2=""):
         ports = SimpleNamespace(plain=unused_port(), tls=unused_port())
         (tmp_path / "www").mkdir()
         (tmp_path / "www" / "file").write_bytes(b"0123456789" * 10_000)
@@ -77,7 +78,7 @@ def start(tmp_path):
         cert = CA.issue_cert(HOST)
         cert.private_key_pem.write_to_path(tmp_path / "key.pem")
         cert.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-        text = CONFIG.format(here=tmp_path, host=HOST, plain=ports.plain, tls=ports.tls, extra=extra)
+        text = CONFIG.format(here=tmp_path, host=HOST, plain=ports.plain, tls=ports.tls, extra=extra, http2=http2)
         (tmp_path / "nginx.conf").write_text(text)
         command = [NGINX, "-c", tmp_path / "nginx.conf", "-p", tmp_path, "-e", tmp_path / "error.log"]
         processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))  # noqa: ASYNC220 - it returns at once
@@ -235,3 +236,29 @@ async def test_tls_of_the_wrong_authority(start) -> None:
         with pytest.raises(TransportError) as caught:
             await ask(door, ports, "https")
         assert caught.value.processed == "no"
+
+
+async def test_http_2_loses_no_call_to_the_limit_of_requests(start, tmp_path) -> None:
+    """nginx says GOAWAY to the thousandth; httpx by itself loses 501 of 1,500 then."""
+    ports = await start(http2=" http2")
+    CA.cert_pem.write_to_path(tmp_path / "ca.pem")
+    config = sg.ServiceConfig(
+        "svc",
+        f"https://{HOST}:{ports.tls}",
+        tls=sg.TLSConfig(ca_file=str(tmp_path / "ca.pem")),
+        http2=True,
+        retry=sg.RetryPolicy(max_attempts=1),
+    )
+    done = []
+    async with sg.open_runtime(sg.RuntimeConfig([config], metrics=sg.MetricsConfig(websocket=False))) as runtime:
+
+        async def call():
+            done.append((await runtime.service("svc").get("/hello")).data)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(1200):
+                nursery.start_soon(call)
+    assert done == ["hello"] * 1200
+    log = (tmp_path / "access.log").read_text().splitlines()
+    assert len(log) > 1000  # the last may not be written yet
+    assert all("HTTP/2.0" in line for line in log)
