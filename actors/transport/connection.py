@@ -112,7 +112,7 @@ class Connection:
     async def chunk(self) -> bytes | None:
         """The next piece of the body; None at its end, after which the connection may be usable again."""
         parser = self.parser
-        if self.closed:  # what was not read is gone, also of an answer that was whole: it must not look like an empty one
+        if self.closed:  # what was not read is gone, and what was whole must not look like nothing
             if self.expired:
                 raise trio.TooSlowError
             raise TransportError("the connection was closed before its body was read")
