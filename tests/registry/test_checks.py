@@ -150,8 +150,8 @@ async def test_an_unhealthy_instance_gets_no_call_until_it_is_well_again(autojum
                 await service.get("/")
             return {one.url.host for one in upstream.requests}
 
+        await trio.sleep(1)  # the first checks have been made
         async with upstream.runtime.events() as events:
-            await trio.sleep(1)
             assert await used() == {"b.test"}
             await trio.sleep(10)
             assert await used() == {"b.test"}
