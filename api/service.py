@@ -5,23 +5,21 @@ What runs here runs in the caller's task: the checks, the wait, and the fallback
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterable, Coroutine
+from collections.abc import Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final, overload
 
-import msgspec
 import trio
 
 from switchgear.actors import errors
-from switchgear.actors.machines.limiter import HIGH, LOW, NORMAL
+from switchgear.actors.service import arguments
+from switchgear.actors.service.arguments import Content, Priority
 from switchgear.actors.service.decode import check_type
 from switchgear.actors.service.fallback import fall_back
 from switchgear.actors.service.messages import Progress, Request, ServiceResponse
 from switchgear.actors.service.stream import StreamResponse, held_open
 from switchgear.actors.service.target import Headers, build_target, check_headers, check_method, request_id_of
-from switchgear.actors.service.upload import Upload
 from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, MailboxFull
 
 if TYPE_CHECKING:
@@ -35,10 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Call: TypeAlias = Coroutine[Any, Any, ServiceResponse[Any]]
-Content: TypeAlias = bytes | str | AsyncIterable[bytes] | None
-Priority: TypeAlias = Literal["high", "normal", "low"]
-
-_PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 
 @final
@@ -320,23 +314,23 @@ class Service:
         try:
             request_id = request_id_of(headers) or f"{self._rng.getrandbits(128):032x}"
             checked = check_headers(headers)
-            body, extra = _body(json, content, checked)
+            body, extra = arguments.body_of(json, content, checked)
             check_type(type_)
             now = trio.current_time()
             return Request(
                 method=check_method(method),
                 target=build_target(path, params),
                 request_id=request_id,
-                deadline=now + (self.config.timeout.total if timeout is None else _seconds(timeout)),
+                deadline=now + (self.config.timeout.total if timeout is None else arguments.seconds(timeout)),
                 started=now,
                 progress=Progress(),
-                headers=checked + extra + _for_a_part(checked),
+                headers=checked + extra + arguments.for_a_part(checked),
                 body=body,
                 type=type_,
-                idempotency_key=None if idempotency_key is None else _header_text(idempotency_key),
+                idempotency_key=None if idempotency_key is None else arguments.header_text(idempotency_key),
                 affinity=affinity,
-                weight=_weight(weight),
-                priority=_priority(priority),
+                weight=arguments.tokens(weight),
+                priority=arguments.rank(priority),
                 stream=stream,
             )
         except errors.InvalidRequest as error:
@@ -372,65 +366,3 @@ class Service:
         failure.service, failure.request_id = self.name, request.request_id
         failure.attempts = request.progress.attempts
         raise failure
-
-
-def _body(
-    json: Any, content: Content, headers: tuple[tuple[str, str], ...]
-) -> tuple[bytes | Upload, tuple[tuple[str, str], ...]]:
-    """The bytes to send, and the content type where the caller has given none."""
-    if json is None:
-        return b"" if content is None else _content(content), ()
-    if content is not None:
-        raise errors.InvalidRequest("give a body as json or as content, not both")
-    try:
-        body = msgspec.json.encode(json)
-    except Exception as error:  # objects may encode themselves, and raise what they like
-        raise errors.InvalidRequest(f"the body cannot be encoded as JSON: {error}") from error
-    typed = any(name.lower() == "content-type" for name, _ in headers)
-    return body, () if typed else (("Content-Type", "application/json"),)
-
-
-def _for_a_part(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """What comes with Range: a part of something packed cannot be unpacked, so it is wanted plain (as Fetch has it)."""
-    names = {name.lower() for name, _ in headers}
-    return (("Accept-Encoding", "identity"),) if "range" in names and "accept-encoding" not in names else ()
-
-
-def _content(content: bytes | str | AsyncIterable[bytes]) -> bytes | Upload:
-    if isinstance(content, str):
-        try:
-            return content.encode()
-        except UnicodeEncodeError:
-            raise errors.InvalidRequest("content has a lone surrogate, which is no character") from None
-    if isinstance(content, AsyncIterable):
-        return Upload(content)
-    if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise errors.InvalidRequest(
-            f"content is bytes, text or an async iterator of bytes, not a {type(content).__name__}: pass that as json"
-        )
-    return bytes(content)
-
-
-def _seconds(timeout: float) -> float:
-    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not number or not timeout > 0:  # "not >" also finds NaN
-        raise errors.InvalidRequest(f"timeout is a number of seconds, more than 0, not {timeout!r:.80}")
-    return timeout
-
-
-def _weight(weight: float) -> float:
-    if type(weight) not in (float, int) or not 0 <= weight < math.inf:
-        raise errors.InvalidRequest(f"weight is a number of tokens from 0, not {weight!r:.80}")
-    return weight
-
-
-def _priority(priority: Priority) -> int:
-    try:
-        return _PRIORITIES[priority]
-    except (KeyError, TypeError):
-        raise errors.InvalidRequest(f"priority is 'high', 'normal' or 'low', not {priority!r:.80}") from None
-
-
-def _header_text(key: str) -> str:
-    ((_, value),) = check_headers({"Idempotency-Key": key})
-    return value

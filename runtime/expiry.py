@@ -32,7 +32,7 @@ class Expiring(Protocol):
 
 
 # Entries that are not worth a clean-up. More would keep the answered asks of a while alive, for the garbage collector
-# to look at again and again (measured: 2 us a call).
+# to look at again and again.
 _SMALL = 100
 
 

@@ -78,9 +78,10 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     Off by default, because of a trap. A server may end a connection at any time by a GOAWAY, and promises to answer
     what it has begun: nginx does so after 1,000 requests, proxies and load balancers when they are redeployed. The
     library below us (httpcore on h2) takes the connection for closed at once, and every request that is under way on it
-    fails together: hundreds, where HTTP/1.1 would have lost none. What is known then is said by
-    ``TransportError.processed``: ``"no"`` for a request that the GOAWAY says was not looked at, ``"maybe"`` for the
-    others, which are retried only if they are idempotent or keyed. See "Proxies and HTTP/2" in the documentation.
+    fails together, up to a hundred, where HTTP/1.1 would have lost none. So a connection is replaced after 500
+    requests. What is known when it happens all the same is said by ``TransportError.processed``: ``"no"`` for a
+    request that the GOAWAY says was not looked at, ``"maybe"`` for the others, which are retried only if they are
+    idempotent or keyed. See "Proxies and HTTP/2" on the page about the architecture.
     """
 
     pushback: PushbackConfig = PushbackConfig()

@@ -23,27 +23,25 @@ from ..errors import (
     CircuitOpen,
     HTTPStatusError,
     RateLimited,
-    ResponseTooLarge,
     ServiceError,
     TransportError,
 )
 from ..machines import retry
 from ..transport import Reply, Wire
-from ..transport.door import NONE
-from ..transport.head import Block
+from ..transport.door import read_whole
 from .decode import decode
 from .hedge import hedged
 from .messages import ServiceResponse
 from .upload import Upload
+from .wires import Wires, harmless
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable
 
-    from ..config import ServiceConfig
+    from ..config import HedgeConfig, ServiceConfig
     from ..machines.breaker import Permit
     from ..machines.limiter import Waiter
-    from ..machines.recent import RecentQuantile
     from ..machines.tokens import Token
     from ..transport import Answer, Door
     from .credentials import Authenticator, Credentials
@@ -55,7 +53,6 @@ if TYPE_CHECKING:
     from .target import Target
 
 _MAX_REDIRECTS = 5
-_LONGEST = 86_400.0  # seconds: a call without an end says a day
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -82,9 +79,7 @@ class Road:
         self._listens = state.limits.listens
         self._auth = auth
         self._door = door
-        self._headers = headers  # of every request
-        self._block = NONE  # the same, with the credentials of `_token`
-        self._token: Token[Credentials] | None = None
+        self._wires = Wires(headers, config.timeout)
         self._rng = rng
 
     async def call(self, request: Request, now: float, deadline: float) -> ServiceResponse[Any]:
@@ -102,11 +97,11 @@ class Road:
         waited = 0.0
         while True:
             try:
-                recent = self._state.recent
-                if recent is None or request.stream is not None or not _harmless(request):
+                hedge = self.config.hedge
+                if hedge is None or request.stream is not None or not harmless(request):
                     reply = await self._attempt(request, now, deadline, tried_at)
                 else:
-                    reply = await self._hedged(recent, request, now, deadline, tried_at)
+                    reply = await self._hedged(hedge, request, now, deadline, tried_at)
                 return self._response(request, reply)
             except ServiceError as error:
                 failure = self._signed(error, request)
@@ -120,11 +115,11 @@ class Road:
                 raise failure  # the breaker opened meanwhile: what went wrong first says more than CIRCUIT_OPEN
 
     async def _hedged(
-        self, recent: RecentQuantile, request: Request, now: float, deadline: float, tried_at: list[str]
+        self, hedge: HedgeConfig, request: Request, now: float, deadline: float, tried_at: list[str]
     ) -> Reply:
         """An attempt, and a second one if it has become a slow one."""
-        hedge = self.config.hedge
-        after = recent.value(now) if hedge is None or hedge.delay is None else hedge.delay
+        recent = self._state.recent  # of what is slow, unless that is configured
+        after = hedge.delay if recent is None else recent.value(now)
 
         def attempt(now: float) -> Awaitable[Reply]:
             return self._attempt(request, now, deadline, tried_at)
@@ -134,8 +129,9 @@ class Road:
                 return await attempt(now)
             return await hedged(attempt, now, after, self._may_repeat)
         finally:  # also of an attempt that lost: it took that long at least, and leaving it out would call fast slow
-            ended = trio.current_time()
-            recent.record(ended - now, ended)
+            if recent is not None:
+                ended = trio.current_time()
+                recent.record(ended - now, ended)
 
     def _may_repeat(self, now: float) -> bool:
         budget = self._state.budget
@@ -156,7 +152,7 @@ class Road:
             tried_at.append(endpoint.id)  # another attempt prefers another instance
             token = self._auth.credentials(now)
             self._count(request, now)
-            wire = self._wire(request, token, now, deadline)
+            wire = self._wires.wire(request, token, now, deadline)
             self._fleet.begin(endpoint)
             tried = True
             try:
@@ -249,13 +245,7 @@ class Road:
             if not self._is_ours(answer):
                 await stream.hold(answer, request, partial(self._signed, request=request))
                 return Reply(answer.status, answer.headers, b"")
-            parts, size = [], 0
-            while (piece := await answer.chunk()) is not None:
-                parts.append(piece)
-                size += len(piece)
-                if size > self.config.max_response_bytes:
-                    raise ResponseTooLarge(f"the body is larger than max_response_bytes ({size})")
-            return Reply(answer.status, answer.headers, b"".join(parts))
+            return Reply(answer.status, answer.headers, await read_whole(answer, self.config.max_response_bytes))
         finally:
             await answer.aclose()
 
@@ -296,49 +286,6 @@ class Road:
             f"the service answered {reply.status}", **_seen(reply), retry_at=None if after is None else now + after
         )
 
-    def _wire(self, request: Request, token: Token[Credentials], now: float, deadline: float) -> Wire:
-        if token is not self._token:
-            self._token, self._block = token, self._with_credentials(token.value)
-        block, headers = self._block, request.headers
-        keyed = request.idempotency_key is not None
-        if headers or keyed:
-            headers = self._theirs(request, token.value)
-            block = block.without({name.lower() for name, _ in headers})  # what is for this request counts for more
-        if self.config.timeout.header is not None:
-            headers = (*headers, (self.config.timeout.header, self._time_left(request, now, deadline)))
-        return Wire(
-            request.method,
-            request.target,
-            (
-                *headers,
-                ("X-Request-ID", request.request_id),
-                ("X-Retry-Attempt", str(request.progress.attempts - 1)),
-            ),
-            request.body,
-            block,
-            _harmless(request),
-        )
-
-    def _time_left(self, request: Request, now: float, deadline: float) -> str:
-        """Of this attempt, in whole milliseconds: relative, since the service's clock is not ours."""
-        timeout = self.config.timeout
-        end = min(deadline, request.deadline, now + (math.inf if timeout.attempt is None else timeout.attempt))
-        return str(int(max(0.0, min(end - now - timeout.margin, _LONGEST)) * 1000))
-
-    def _with_credentials(self, credentials: Credentials) -> Block:
-        names = {name.lower() for name, _ in credentials.headers}
-        return Block((*(pair for pair in self._headers if pair[0].lower() not in names), *credentials.headers))
-
-    @staticmethod
-    def _theirs(request: Request, credentials: Credentials) -> tuple[tuple[str, str], ...]:
-        """The caller's own headers, but none in the place of credentials: two of Authorization are a trap."""
-        key = request.idempotency_key
-        names = {name.lower() for name, _ in credentials.headers}
-        if key is None:
-            return tuple(pair for pair in request.headers if pair[0].lower() not in names)
-        names.add("idempotency-key")
-        return (*(pair for pair in request.headers if pair[0].lower() not in names), ("Idempotency-Key", key))
-
     def _retry_delay(self, failure: ServiceError, request: Request, deadline: float, waited: float) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""
         policy = self.config.retry
@@ -363,10 +310,9 @@ class Road:
             data = None if request.method == "HEAD" or request.stream is not None else decode(reply, request.type)
         except ServiceError as error:
             raise self._signed(error, request) from error.__cause__
-        if (
-            self._state.cache is not None and request.stream is None
-        ):  # only what could be decoded: else it would push out what could
-            self._state.cache.put(request, reply, trio.current_time())
+        # Only what could be decoded: else it would push out what could.
+        if self._state.cache is not None and request.stream is None:
+            self._state.cache.put(request, reply, reply.ended)
         return ServiceResponse(
             success=True,
             data=data,
@@ -389,13 +335,6 @@ def _repeatable(request: Request) -> bool:
     if request.stream is not None and request.stream.handed:
         return False
     return isinstance(request.body, bytes) or not request.body.begun
-
-
-def _harmless(request: Request) -> bool:
-    """It may be sent twice."""
-    if not isinstance(request.body, bytes):
-        return False
-    return request.idempotency_key is not None or request.method in retry.IDEMPOTENT
 
 
 def _seen(reply: Reply) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class ServiceState:
         if old is None or config.retry.budget != old.retry.budget:
             self.budget = None if config.retry.budget is None else Budget(config.retry.budget)
         if old is None or config.hedge != old.hedge:
-            self.recent = None if config.hedge is None else RecentQuantile(config.hedge.quantile)
+            hedge = config.hedge
+            self.recent = None if hedge is None or hedge.delay is not None else RecentQuantile(hedge.quantile)
         if old is None:
             self.limits = Limits(config, self.path, self._emit)
         else:

@@ -70,6 +70,9 @@ class StreamResponse:
         if self._failure is not None:
             raise self._failure
         assert self._answer is not None  # noqa: S101 - the caller has it when there is one
+        # Before anything is taken, which a cancellation would lose. What has come already is given without a wait, and
+        # a few bytes can be unpacked for seconds.
+        await trio.lowlevel.checkpoint()
         try:
             piece = await self._answer.chunk()
         except ServiceError as error:

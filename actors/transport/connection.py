@@ -74,8 +74,6 @@ class Connection:
         async for piece in body:
             if not piece:  # an empty chunk would end the body
                 continue
-            if self.expired:  # while the body was being made
-                raise trio.TooSlowError
             if not await self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece):
                 return False
         return not chunked or await self._send(b"0\r\n\r\n")

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
+from ..errors import ResponseTooLarge
 from .head import Block
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
 
     from ..service.target import Target
-
-
-NONE = Block()
 
 
 class Wire(msgspec.Struct, frozen=True, gc=False):  # it knows nobody that could know it: part of no cycle
@@ -29,7 +27,7 @@ class Wire(msgspec.Struct, frozen=True, gc=False):  # it knows nobody that could
     """Of this request."""
     body: "bytes | AsyncIterable[bytes]" = b""
     """Whole, or in pieces that are sent as they come."""
-    constant: Block = NONE
+    constant: Block = Block()
     """Headers that are the same for all requests of the service."""
     replayable: bool = False
     """It may be sent again if nobody knows whether it was processed."""
@@ -70,6 +68,17 @@ class Answer(Protocol):
     async def aclose(self) -> None:
         """The end of the exchange: what has not been read is lost, and its connection with it. Twice is once."""
         ...
+
+
+async def read_whole(answer: Answer, max_bytes: int) -> bytes:
+    """The rest of an answer. Raises what `Answer.chunk` raises, and ResponseTooLarge past ``max_bytes``."""
+    parts, size = [], 0
+    while (piece := await answer.chunk()) is not None:
+        size += len(piece)
+        if size > max_bytes:
+            raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
+        parts.append(piece)
+    return b"".join(parts)
 
 
 class Door(Protocol):

@@ -14,7 +14,7 @@ import trio
 
 from ..errors import ResponseTooLarge, TransportError
 from . import head
-from .door import Reply
+from .door import Reply, read_whole
 from .httpx_lanes import Lanes
 from .httpx_library import Body, library_of
 from .httpx_trip import Trip
@@ -52,7 +52,7 @@ class HttpxDoor:
         with trio.CancelScope(deadline=deadline):
             answer = await self._request(to, wire, connect, max_bytes)
             try:
-                body = await _whole(answer, max_bytes)
+                body = await read_whole(answer, max_bytes)
             finally:
                 await answer.aclose()
             return Reply(answer.status, answer.headers, body)
@@ -204,16 +204,6 @@ class _HttpxAnswer:
                 await self._response.aclose()
         finally:
             await self._exchange.end(whole=self._whole)
-
-
-async def _whole(answer: Answer, max_bytes: int) -> bytes:
-    parts, size = [], 0
-    while (piece := await answer.chunk()) is not None:
-        size += len(piece)
-        if size > max_bytes:
-            raise ResponseTooLarge(f"the body is larger than max_response_bytes ({max_bytes})")
-        parts.append(piece)
-    return b"".join(parts)
 
 
 class _Once:

@@ -75,30 +75,11 @@ async def guarded(job: Job) -> AsyncIterator[NewCaller]:
 
 
 @asynccontextmanager
-async def httpx(job: Job) -> AsyncIterator[NewCaller]:
-    """Bare, with its default limits. But whoever waits for one of its 100 connections may wait, as with the others.
+async def _bare(library: Any, job: Job) -> AsyncIterator[NewCaller]:
+    """With its default limits. But whoever waits for one of its 100 connections may wait, as with the others.
 
     With its default of 5 s, 1,000 callers end in a state in which all are busy timing out and nobody is served.
     """
-    import httpx as library
-
-    patient = library.Timeout(5.0, pool=None)
-    async with library.AsyncClient(verify=trusting(job.ca) or True, timeout=patient) as client:
-        url = f"{job.urls[0]}/item"
-
-        async def call() -> bytes:
-            response = await client.get(url)
-            expect(response.status_code)
-            return response.content
-
-        yield lambda: call
-
-
-@asynccontextmanager
-async def httpx2(job: Job) -> AsyncIterator[NewCaller]:
-    """Its fork, likewise."""
-    import httpx2 as library
-
     patient = library.Timeout(5.0, pool=None)
     async with library.AsyncClient(verify=trusting(job.ca) or True, timeout=patient) as client:
         url = f"{job.urls[0]}/item"
@@ -109,6 +90,20 @@ async def httpx2(job: Job) -> AsyncIterator[NewCaller]:
             return bytes(response.content)
 
         yield lambda: call
+
+
+def httpx(job: Job) -> AbstractAsyncContextManager[NewCaller]:
+    """Bare."""
+    import httpx as library
+
+    return _bare(library, job)
+
+
+def httpx2(job: Job) -> AbstractAsyncContextManager[NewCaller]:
+    """Its fork, likewise."""
+    import httpx2 as library
+
+    return _bare(library, job)
 
 
 class BareSocket:

@@ -47,6 +47,7 @@ ALONE: dict[str, Measure | None] = {
 
 MODULES = {
     "switchgear.service": ". request",
+    "switchgear.actors.service.arguments": ". request",
     "switchgear.actors.service.target": ". request",
     "switchgear.actors.service.actor": ". ask",
     "switchgear.runtime.ref": ". ask",
@@ -58,6 +59,8 @@ MODULES = {
     "switchgear.actors.machines.meter": ". record",
     "switchgear.actors.machines.histogram": ". record",
     "switchgear.actors.service.road": "road",
+    "switchgear.actors.service.wires": "road",
+    "switchgear.actors.machines.budget": "road",
     "switchgear.actors.machines.breaker": ". breaker",
     "switchgear.actors.service.gate": ". limiter",
     "switchgear.actors.machines.limiter": ". limiter",
