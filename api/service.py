@@ -350,7 +350,7 @@ class Service:
             response: ServiceResponse[Any] = await self._ref.ask(request, until=request.deadline)
         except AskTimeout as error:
             failure: errors.ServiceError = errors.CallTimeout(f"no answer before the call's timeout ({error.args[1]})")
-            failure.__cause__ = request.progress.last_error
+            failure.__cause__ = request.progress.take()
         except MailboxFull as error:
             failure = errors.Overloaded(f"the bulkhead is full: {error.args[1]}")
         except ActorCrashed as error:
@@ -365,4 +365,7 @@ class Service:
         self._state.meter.refused(failure.code.value, trio.current_time())
         failure.service, failure.request_id = self.name, request.request_id
         failure.attempts = request.progress.attempts
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # else it knows itself, by its traceback, and with it the request, until a collection

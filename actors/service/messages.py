@@ -25,6 +25,11 @@ class Progress:
         self.attempts = 0
         self.last_error: ServiceError | None = None
 
+    def take(self) -> ServiceError | None:
+        """The last error, which is not kept: it knows its traceback, that knows the request, and that knows us."""
+        error, self.last_error = self.last_error, None
+        return error
+
 
 class Request(msgspec.Struct, frozen=True):
     """One call, checked and quoted by the caller's side (`target.py`)."""

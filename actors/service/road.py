@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import trio
@@ -102,17 +102,21 @@ class Road:
                     reply = await self._attempt(request, now, deadline, tried_at)
                 else:
                     reply = await self._hedged(hedge, request, now, deadline, tried_at)
-                return self._response(request, reply)
+                response = self._response(request, reply)
+                request.progress.last_error = None
+                return response
             except ServiceError as error:
-                failure = self._signed(error, request)
-            request.progress.last_error = failure
-            delay = self._retry_delay(failure, request, deadline, waited)
-            if delay is None:
-                raise failure
+                self._signed(error, request)
+                delay = self._retry_delay(error, request, deadline, waited)
+                if delay is None:
+                    request.progress.last_error = None
+                    raise
+                request.progress.last_error = error
             await trio.sleep(delay)
             now, waited = trio.current_time(), delay
             if self._state.breaker.retry_at(now) is not None:
-                raise failure  # the breaker opened meanwhile: what went wrong first says more than CIRCUIT_OPEN
+                # The breaker opened meanwhile: what went wrong first says more than CIRCUIT_OPEN.
+                raise cast("ServiceError", request.progress.take())
 
     async def _hedged(
         self, hedge: HedgeConfig, request: Request, now: float, deadline: float, tried_at: list[str]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..errors import ResponseTooLarge, TransportError
+from ..errors import ResponseTooLarge, ServiceError, TransportError
 from .codings import EXTRA, KNOWN, SLICE, Damaged
 
 if TYPE_CHECKING:
@@ -55,7 +55,12 @@ class Inflater:
         flow = iter((data,))
         for layer in self._layers:
             flow = self._undone(layer, flow)
-        yield from flow
+        try:
+            yield from flow
+        except ServiceError:
+            for layer in self._layers:  # the error knows its traceback, which knows them; and brotli's window is 16 MB
+                del layer.coding
+            raise
 
     def feed(self, data: bytes) -> bytes:
         """What these bytes add to the body, at once."""
@@ -72,13 +77,16 @@ class Inflater:
             for start in range(0, len(data), SLICE):
                 part = data[start : start + SLICE]
                 layer.taken += len(part)
+                damage = None
                 try:
                     for piece in layer.coding.pieces(part):
                         layer.given += len(piece)
                         self._check(layer.given)
                         yield piece
                 except Damaged as error:
-                    raise TransportError(f"its body is not {layer.name}: {error}") from None
+                    damage = str(error)
+                if damage is not None:  # raised here, it does not know `error`, nor what that knows
+                    raise TransportError(f"its body is not {layer.name}: {damage}")
 
     def _check(self, size: int) -> None:
         """Of any layer: the outer one could keep us busy with what is nothing to the inner."""

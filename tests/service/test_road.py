@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from email.utils import formatdate
 
 import httpx
 import pytest
 import trio
-from support.service import BASE, ONCE, STEADY, after, hang, reply_json, running
+from support.service import BASE, ONCE, STEADY, after, hang, outcome_of, reply_json, running
 from support.wire import http_server, json_answer, unused_port
 
 import switchgear as sg
@@ -248,3 +250,32 @@ async def test_a_timeout_during_the_backoff_names_what_went_wrong_before(autojum
         with pytest.raises(sg.CallTimeout) as caught:
             await service.get("/", timeout=3)
     assert caught.value.attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ((404,), {}),
+        ((503, 503), {}),
+        ((503, hang), {"timeout": 3}),
+        ((hang,), {"timeout": 3}),
+        ((reply_json(b"["),), {"type": dict}),
+        ((httpx.ReadError("x"),), {}),
+    ],
+    ids=["refused", "refused again", "late after a refusal", "late", "cannot be decoded", "broken"],
+)
+async def test_an_error_that_is_handled_leaves_nothing_to_the_garbage_collector(
+    script, options, autojump_clock
+) -> None:
+    """Neither itself nor, through the frames of its traceback, an answer of megabytes."""
+    policy = sg.RetryPolicy(max_attempts=2, base_delay=1.0, jitter="none")
+    async with running(*script, retry=policy) as (service, upstream):
+        gc.collect()
+        gc.disable()
+        try:
+            error = weakref.ref(await outcome_of(service.get("/", **options)))
+            upstream.script.clear()
+            await trio.testing.wait_all_tasks_blocked()
+            assert error() is None
+        finally:
+            gc.enable()

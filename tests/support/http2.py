@@ -70,7 +70,9 @@ class Connection:
         self._requests = {}
 
     async def run(self):
-        self._h2.local_settings.max_concurrent_streams = self._max_streams
+        codes = h2.settings.SettingCodes  # to set an attribute would be a change, for after the first settings
+        said = {codes.MAX_CONCURRENT_STREAMS: self._max_streams}
+        self._h2.local_settings = h2.settings.Settings(client=False, initial_values=said)
         self._h2.initiate_connection()
         async with trio.open_nursery() as nursery:
             await self.flush()

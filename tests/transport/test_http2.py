@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 
+import h2.config
+import h2.connection
+import h2.settings
 import pytest
 import trio
 import trustme
@@ -359,6 +362,37 @@ async def test_a_stream_without_end_ends_when_its_block_does(served):
                 data += await anext(response)
         assert data.startswith(b"0\n1\n2\n")
         await settled(lambda: server.open == 0)
+
+
+async def test_a_peer_that_stops_to_read_does_not_hold_a_call_that_is_cancelled(tls):
+    """A write is not cut short for a cancellation, as others share the connection; but it does not wait for ever."""
+
+    async def handler(stream, peer):
+        async with trio.SSLStream(stream, context, server_side=True, https_compatible=True) as secure:
+            server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+            said = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**30}
+            server.local_settings = h2.settings.Settings(client=False, initial_values=said)
+            server.initiate_connection()
+            server.increment_flow_control_window(2**30)
+            await secure.send_all(server.data_to_send())
+            await given_up.wait()
+            while await stream.receive_some(65536):
+                pass
+
+    context, given_up = server_context(CA, "localhost"), trio.Event()
+    context.set_alpn_protocols(["h2"])
+    async with serve(handler) as peer:
+        config = sg.ServiceConfig("svc", f"https://localhost:{peer.port}", tls=tls, http2=True, retry=ONCE)
+        async with sg.open_runtime(sg.RuntimeConfig([config], metrics=QUIET)) as runtime:
+            service = runtime.service("svc")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(lambda: service.post("/", content=bytes(50_000_000)))
+                await trio.testing.wait_all_tasks_blocked(0.1)
+                assert runtime.tree().find("/services/svc").in_flight == 1
+                nursery.cancel_scope.cancel()
+            await settled(lambda: runtime.tree().find("/services/svc").in_flight == 0)
+            given_up.set()
+            await settled(lambda: peer.open == 0)
 
 
 async def test_nothing_splits_a_request(served):
