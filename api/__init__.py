@@ -66,6 +66,7 @@ from switchgear.actors.service.limits import LimiterStatus as LimiterStatus
 from switchgear.actors.service.messages import ServiceResponse as ServiceResponse
 from switchgear.actors.service.stream import StreamResponse as StreamResponse
 from switchgear.actors.transport import PooledTransport as PooledTransport
+from switchgear.actors.transport import PoolStatistics as PoolStatistics
 from switchgear.runtime import ActorInfo as ActorInfo
 from switchgear.runtime import Event as Event
 

@@ -21,7 +21,7 @@ from switchgear.actors.metrics import Metrics
 from switchgear.actors.registry import Health, Registry
 from switchgear.actors.service.actor import ServiceActor
 from switchgear.actors.service.state import ServiceState
-from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, TLSContexts
+from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, PoolCounts, TLSContexts
 from switchgear.actors.transport.httpx_library import check_transport
 from switchgear.actors.transport.httpx_made import new_transport
 from switchgear.runtime import ActorError, Intensity, WhenFull, open_system
@@ -189,8 +189,8 @@ class _Doors:
         self._tls = TLSContexts()
         self._watch_over = expiries.add
 
-    def __call__(self, config: ServiceConfig | None) -> Door:
-        """The door of a service; None: the registry's, for health checks."""
+    def __call__(self, config: ServiceConfig | None, state: ServiceState | None = None) -> Door:
+        """The door of a service; of the registry, for health checks, without a ``state``."""
         if self._transport is not None:
             given = self._transport
             return HttpxDoor(lambda: given, owned=False)
@@ -199,7 +199,8 @@ class _Doors:
             return HttpxDoor(make, owned=True, http2=config.http2)
         # As many idle ones as there can be calls at once: with fewer, each lull costs the next burst its handshakes.
         most = 100 if config is None else config.bulkhead.max_concurrent
-        pool = Pool(expiry=_IDLE, per_instance=most, total=2 * most)
+        counts = PoolCounts() if state is None else state.pool_counts()
+        pool = Pool(counts, expiry=_IDLE, per_instance=most, total=2 * most)
         return DirectDoor(pool, partial(self._tls.get, None if config is None else config.tls), self._watch_over)
 
 

@@ -11,6 +11,7 @@ from .records import ServiceMetrics
 
 if TYPE_CHECKING:
     from ..service.state import ServiceState
+    from ..transport import PoolStatistics
     from .records import Report
 
 _SHED = ("CIRCUIT_OPEN", "RATE_LIMITED", "OVERLOADED")
@@ -73,7 +74,13 @@ class Ledger:
             uptime=now - account.since,
             last_error_age=None if error is None else max(0.0, now - error[1]),
             breaker=account.state.breaker.state.value,
+            connections=_connections(account),
         )
+
+
+def _connections(account: Account) -> PoolStatistics | None:
+    counts = account.state.connections
+    return None if counts is None else counts.statistics()
 
 
 def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
@@ -99,6 +106,7 @@ def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
         fallbacks=sum(total.fallbacks.values()),
         fallbacks_by_source=dict(total.fallbacks),
         breaker=account.state.breaker.state.value,
+        connections=_connections(account),
         last_error=None if last is None else last[0],
         last_error_age=None if last is None else max(0.0, now - last[1]),
         uptime=now - account.since,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..machines.meter import Delta
+from ..transport import PoolStatistics
 
 
 class ServiceMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ class ServiceMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since then."""
     uptime: float
     """Seconds since the service was added."""
+    connections: PoolStatistics | None = None
+    """Of the service's actor; None if it has had none, or is called over a transport of httpx's."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -44,7 +44,7 @@ class ServiceActor(Actor):
         state: ServiceState,
         instances: Watch[InstanceSet],
         *,
-        door: Callable[[ServiceConfig], Door],
+        door: Callable[[ServiceConfig, ServiceState], Door],
         metrics: Ref,
         tick: float,
         user_agent: str,
@@ -147,7 +147,7 @@ class ServiceActor(Actor):
         if self._door is None or config.way != self._way:
             if self._door is not None:
                 self._ctx.start_soon(self._door.aclose)
-            self._door, self._way = self._open_door(config), config.way
+            self._door, self._way = self._open_door(config, self._state), config.way
         return self._door
 
     def _keep_only(self, targets: set[Target]) -> None:

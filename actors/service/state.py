@@ -20,6 +20,7 @@ from ..machines.meter import Meter
 from ..machines.recent import RecentQuantile
 from ..machines.tokens import TokenCache
 from ..metrics.records import Report
+from ..transport import PoolCounts
 from .cache import ResponseCache
 from .limits import Limits
 
@@ -43,6 +44,8 @@ class ServiceState:
         self.meter = Meter()
         self.applied: Callable[[], None] | None = None
         """What the actor in office does when the configuration has changed."""
+        self.connections: PoolCounts | None = None
+        """Of connections of our own; None if it has had none yet, as when it is called over a transport of httpx's."""
         self._emit = emit
         self._tune(config, None)
 
@@ -53,6 +56,12 @@ class ServiceState:
         self.config.set(config)
         if self.applied is not None:
             self.applied()
+
+    def pool_counts(self) -> PoolCounts:
+        """Where its pools count: an idle service has none, and weighs less."""
+        if self.connections is None:
+            self.connections = PoolCounts()
+        return self.connections
 
     def ship(self, metrics: Ref) -> None:
         """Report what has happened since the last time. What finds no room is kept, and reported with the next."""

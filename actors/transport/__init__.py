@@ -14,5 +14,6 @@ from .for_httpx import PooledTransport as PooledTransport
 from .httpx_door import HttpxDoor as HttpxDoor
 from .httpx_library import AsyncTransport as AsyncTransport
 from .pool import Pool as Pool
+from .pool import PoolCounts as PoolCounts
 from .pool import PoolStatistics as PoolStatistics
 from .tls import TLSContexts as TLSContexts

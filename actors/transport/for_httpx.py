@@ -18,7 +18,7 @@ from ..errors import ServiceError
 from ..service.target import Target
 from .connection import Connection
 from .link import connect
-from .pool import Pool
+from .pool import Pool, PoolCounts
 from .tls import TLSContexts
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     def __init__(
         self, *, tls: TLSConfig | None = None, expiry: float = 30.0, per_instance: int = 100, total: int = 1000
     ) -> None:
-        self._pool = Pool(expiry=expiry, per_instance=per_instance, total=total)
+        self._pool = Pool(PoolCounts(), expiry=expiry, per_instance=per_instance, total=total)
         self._tls = tls
         self._contexts = TLSContexts()
 

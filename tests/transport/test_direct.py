@@ -30,7 +30,7 @@ from support.wire import (
 
 from switchgear.actors.errors import ResponseTooLarge, TransportError
 from switchgear.actors.service.target import Target
-from switchgear.actors.transport import DirectDoor, Pool, Wire
+from switchgear.actors.transport import DirectDoor, Pool, PoolCounts, Wire
 from switchgear.runtime.expiry import Expiries
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -45,7 +45,7 @@ def at(peer, scheme="http", host=HOST):
 
 @asynccontextmanager
 async def a_door(tls=None, **options):
-    pool = Pool(**{"expiry": 30.0, "per_instance": 10, "total": 20, **options})
+    pool = Pool(PoolCounts(), **{"expiry": 30.0, "per_instance": 10, "total": 20, **options})
     expiries = Expiries()
     door = DirectDoor(pool, lambda: tls, expiries.add)
     async with trio.open_nursery() as nursery:
@@ -97,7 +97,7 @@ async def test_one_connection_carries_one_exchange_after_the_other() -> None:
         for _ in range(5):
             assert (await ask(door, peer)).body == b"hello"
         assert peer.accepted == 1
-        figures = door.pool.statistics()
+        figures = door.pool.counts.statistics()
         assert (figures.connected, figures.reused, figures.idle, figures.open) == (1, 4, 1, 1)
     assert peer.open == 0
 
@@ -148,7 +148,7 @@ async def test_what_is_not_to_be_used_again_is_closed(first) -> None:
         assert (reply.status, reply.body) == (200, b"hello")
         assert (await ask(door, peer)).body == b"hello"
         assert peer.accepted == 2
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
 
 
 async def test_a_second_answer_that_comes_later_reaches_nobody() -> None:
@@ -170,7 +170,7 @@ async def test_a_connection_that_the_server_has_closed_is_found_before_it_is_use
             await settled()
         assert peer.accepted == 3
         assert len(peer.received) == 3
-        assert door.pool.statistics().stale == 2
+        assert door.pool.counts.statistics().stale == 2
 
 
 # ---- the race that no look can win
@@ -229,7 +229,7 @@ async def test_nothing_is_sent_again_on_a_connection_that_was_new(handler) -> No
     async with serve(handler()) as peer, a_door() as door:
         assert (await fails(door, peer)).processed == "maybe"
         assert peer.accepted == 1
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
 
 
 # ---- large bodies
@@ -242,7 +242,7 @@ async def test_an_early_answer_to_a_large_body_from_a_peer_that_hangs_up() -> No
 
     async with serve(refuses) as peer, a_door() as door:
         assert (await ask(door, peer, Wire("POST", "/", (), b"x" * 10_000_000))).status == 413
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
 
 
 async def test_an_early_answer_to_a_large_body_from_a_peer_that_reads_no_more() -> None:
@@ -254,7 +254,7 @@ async def test_an_early_answer_to_a_large_body_from_a_peer_that_reads_no_more() 
     async with serve(refuses) as peer, a_door() as door:
         with trio.fail_after(5):
             assert (await ask(door, peer, Wire("POST", "/", (), b"x" * 10_000_000))).status == 413
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
 
 
 async def test_large_bodies_both_ways_through_small_buffers() -> None:
@@ -308,7 +308,7 @@ async def nobody_sees_it(door, peer):
     with trio.fail_after(5):
         while peer.open:  # noqa: ASYNC110 - a peer has no event for it
             await trio.sleep(0.001)
-    assert door.pool.statistics().open == 0
+    assert door.pool.counts.statistics().open == 0
     assert (await ask(door, peer)).body == b"next"
     assert peer.accepted == 2
 
@@ -387,10 +387,10 @@ async def test_idle_connections_are_closed_when_their_time_comes(autojump_clock)
     async with serve(answers_ok()) as peer, a_door(expiry=7.0) as door:
         await ask(door, peer)
         await trio.sleep(6.9)
-        assert (door.pool.statistics().open, peer.open) == (1, 1)
+        assert (door.pool.counts.statistics().open, peer.open) == (1, 1)
         await trio.sleep(0.2)
-        assert (door.pool.statistics().open, peer.open) == (0, 0)
-        assert door.pool.statistics().expired == 1
+        assert (door.pool.counts.statistics().open, peer.open) == (0, 0)
+        assert door.pool.counts.statistics().expired == 1
 
 
 async def test_closing_the_door_closes_what_is_idle_now_and_what_is_in_use_later() -> None:
@@ -407,10 +407,10 @@ async def test_closing_the_door_closes_what_is_idle_now_and_what_is_in_use_later
         await settled()
         await ask(door, peer)
         await door.aclose()
-        assert door.pool.statistics().open == 1
+        assert door.pool.counts.statistics().open == 1
         release.set()
         await settled()
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
         assert peer.open == 0
 
 
@@ -455,7 +455,7 @@ async def test_a_black_hole_costs_no_more_than_the_connect_timeout() -> None:
             await fails(
                 door, None, error=trio.TooSlowError, to=Target("http", HOST, port, ""), connect=4.0, deadline=deadline
             )
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
 
 
 # ---- TLS
@@ -499,7 +499,7 @@ async def test_one_tls_connection_carries_one_exchange_after_the_other(version) 
             assert (await ask(door, peer, wire, to=at(peer, "https"))).body == b"x" * size
             await settled()
         assert peer.accepted == 1
-        figures = door.pool.statistics()
+        figures = door.pool.counts.statistics()
         assert (figures.reused, figures.stale) == (5, 0)
 
 
@@ -535,7 +535,7 @@ async def test_a_certificate_that_is_not_good(context, words) -> None:
         assert error.processed == "no"
         assert "its certificate is not accepted" in str(error)
         assert re.search(words, str(error))
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
 
 
 @pytest.mark.parametrize("handler", [answers_ok, closes_at_once, never_answers], ids=lambda made: made.__name__)
@@ -544,7 +544,7 @@ async def test_a_peer_that_speaks_no_tls(handler) -> None:
         with trio.fail_after(5):
             error = await fails(door, peer, POST, to=at(peer, "https"), connect=0.2)
         assert error.processed == "no"
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
 
 
 async def test_a_body_until_close_ends_with_a_close_notify() -> None:

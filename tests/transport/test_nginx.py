@@ -20,7 +20,7 @@ from support.wire import HOST, unused_port
 import switchgear as sg
 from switchgear.actors.errors import ResponseTooLarge, TransportError
 from switchgear.actors.service.target import Target
-from switchgear.actors.transport import DirectDoor, Pool, Wire
+from switchgear.actors.transport import DirectDoor, Pool, PoolCounts, Wire
 from switchgear.runtime.expiry import Expiries
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -109,7 +109,7 @@ async def a_door():
     CA.configure_trust(context)
     context.set_alpn_protocols(["http/1.1"])
     expiries = Expiries()
-    door = DirectDoor(Pool(expiry=30.0, per_instance=10, total=20), lambda: context, expiries.add)
+    door = DirectDoor(Pool(PoolCounts(), expiry=30.0, per_instance=10, total=20), lambda: context, expiries.add)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(expiries.keep)
         try:
@@ -145,7 +145,7 @@ async def test_connections_are_kept_and_bodies_unpacked(start, scheme) -> None:
             assert reply.status == status
             assert body is None or reply.body == body
             assert (reply.header("content-encoding") == "gzip") == (path in {"/file", "/late"})
-        figures = door.pool.statistics()
+        figures = door.pool.counts.statistics()
         assert (figures.connected, figures.reused, figures.stale) == (1, 4, 0)
 
 
@@ -159,7 +159,7 @@ async def test_head_and_not_modified_keep_the_connection_too(start, scheme) -> N
         reply = await ask(door, ports, scheme, Wire("GET", "/file", (("If-None-Match", tag),)))
         assert (reply.status, reply.body) == (304, b"")
         assert (await ask(door, ports, scheme, path="/hello")).body == b"hello"
-        assert door.pool.statistics().connected == 1
+        assert door.pool.counts.statistics().connected == 1
 
 
 @both
@@ -168,7 +168,7 @@ async def test_a_limit_of_requests_for_each_connection(start, scheme) -> None:
     async with a_door() as door:
         for _ in range(6):  # nginx says `Connection: close` with the second, so that none is found stale
             assert (await ask(door, ports, scheme, path="/hello")).body == b"hello"
-        figures = door.pool.statistics()
+        figures = door.pool.counts.statistics()
         assert (figures.connected, figures.reused, figures.stale, figures.open) == (3, 3, 0, 0)
 
 
@@ -179,7 +179,7 @@ async def test_connections_that_it_closes_when_idle_are_found(start, scheme) -> 
         await ask(door, ports, scheme, path="/hello")
         await trio.sleep(0.5)
         assert (await ask(door, ports, scheme, Wire("POST", "/hello", (), b"x"))).status in (200, 405)
-        assert door.pool.statistics().stale == 1
+        assert door.pool.counts.statistics().stale == 1
 
 
 @both
@@ -190,7 +190,7 @@ async def test_it_hangs_up_without_an_answer(start, scheme) -> None:
         with pytest.raises(TransportError) as caught:
             await ask(door, ports, scheme, path="/gone")
         assert caught.value.processed == "maybe"
-        assert door.pool.statistics().connected == 2  # the first was not new: it was sent once more
+        assert door.pool.counts.statistics().connected == 2  # the first was not new: it was sent once more
         assert (await ask(door, ports, scheme, path="/hello")).body == b"hello"
 
 
@@ -200,7 +200,7 @@ async def test_it_refuses_a_large_body_early(start, scheme) -> None:
     async with a_door() as door:
         for _ in range(3):
             assert (await ask(door, ports, scheme, Wire("POST", "/hello", (), b"x" * 10_000_000))).status == 413
-        assert door.pool.statistics().open == 0
+        assert door.pool.counts.statistics().open == 0
 
 
 @both
@@ -224,7 +224,7 @@ async def test_many_at_once(start, scheme) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(8):
                 nursery.start_soon(some)
-        figures = door.pool.statistics()
+        figures = door.pool.counts.statistics()
         assert figures.connected + figures.reused == 160
         assert figures.stale == 0
 

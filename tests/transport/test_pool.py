@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from switchgear.actors.service.target import Target
 from switchgear.actors.transport.connection import Connection
-from switchgear.actors.transport.pool import Pool
+from switchgear.actors.transport.pool import Pool, PoolCounts
 
 EXPIRY, EACH, TOTAL = 10.0, 2, 3
 TARGETS = [Target("http", f"{letter}.test", 80, "") for letter in "abc"]
@@ -29,7 +29,7 @@ class FakeLink:
 
 
 def new_pool(**options):
-    return Pool(**{"expiry": EXPIRY, "per_instance": EACH, "total": TOTAL, **options})
+    return Pool(PoolCounts(), **{"expiry": EXPIRY, "per_instance": EACH, "total": TOTAL, **options})
 
 
 def used(pool):
@@ -146,7 +146,7 @@ class PoolModel(RuleBasedStateMachine):
         assert len({id(connection) for connection in resting + working}) == len(resting) + len(working)
         assert not any(connection.link.closed for connection in resting + working)
         assert all(connection.link.closed for connection in self.gone)
-        figures = self.pool.statistics()
+        figures = self.pool.counts.statistics()
         assert (figures.idle, figures.open) == (len(resting), len(resting) + len(working))
         assert (figures.connected, figures.reused) == (self.connected, self.reused)
         assert (figures.stale, figures.expired) == (self.stale, self.expired)
@@ -173,7 +173,7 @@ def test_a_connection_in_use_when_its_instance_goes_is_closed_when_it_comes_back
     assert not connection.link.closed
     pool.give_back(TARGETS[0], connection, 0.0)
     assert connection.link.closed
-    assert pool.statistics().open == 0
+    assert pool.counts.statistics().open == 0
 
 
 def test_an_instance_that_comes_back_keeps_its_connections_again() -> None:
@@ -200,5 +200,5 @@ def test_one_too_many_for_an_instance_and_in_all_is_closed() -> None:
         connection = used(pool)
         pool.give_back(TARGETS[to], connection, 0.0)
         assert connection.link.closed is not kept
-    figures = pool.statistics()
+    figures = pool.counts.statistics()
     assert (figures.idle, figures.open, figures.expired) == (3, 3, 3)
