@@ -19,7 +19,8 @@ class Expiring(Protocol):
     """Something with a timeout."""
 
     expiry: float
-    """When it ends (trio time). It may be set anew, and the thing added again: the old entry then means nothing."""
+    """When it ends (trio time). It may be set to an earlier time and the thing added again: the old entry then means
+    nothing."""
 
     @property
     def over(self) -> bool:
@@ -27,7 +28,7 @@ class Expiring(Protocol):
         ...
 
     def expire(self) -> None:
-        """Its time is up. Synchronous; must not raise."""
+        """Its time is up. It may set a later ``expiry``, to be watched until then. Synchronous; must not raise."""
         ...
 
 
@@ -67,8 +68,11 @@ class Expiries:
         """End what is over at ``now``; return when to look again."""
         while self._heap and (self._heap[0][0] <= now or not _counts(self._heap[0])):
             entry = heapq.heappop(self._heap)
+            expiry, _, thing = entry
             if _counts(entry):
-                entry[2].expire()  # which may add it again
+                thing.expire()
+                if expiry < thing.expiry < math.inf and not thing.over:
+                    self.add(thing)
         return self._heap[0][0] if self._heap else math.inf
 
     async def keep(self) -> NoReturn:

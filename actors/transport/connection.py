@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 class Connection:
     """A link and its parser. `usable` tells whether it can carry another exchange."""
 
-    __slots__ = ("closed", "expired", "expiry", "idle_since", "link", "over", "parser", "sent", "usable", "used")
+    __slots__ = (
+        *("busy", "closed", "deadline", "expired", "expiry", "idle_since"),
+        *("link", "parser", "sent", "usable", "used"),
+    )
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -33,18 +36,32 @@ class Connection:
         self.sent = True  # the whole request: the peer may have answered, and have stopped to read, before that
         self.used = False  # has carried an exchange before: if it fails now, the peer may just have closed it
         self.idle_since = 0.0
-        self.expiry = math.inf  # of the present exchange
-        self.over = True  # there is none
+        self.busy = False  # there is an exchange
+        self.deadline = math.inf  # of the present exchange
+        self.expiry = math.inf  # when to look whether that is over: no earlier one is as good, and stands already
         self.expired = False
 
+    @property
+    def over(self) -> bool:
+        """There is nothing to watch any more."""
+        return self.closed
+
     def expire(self) -> None:
-        """The exchange's time is up: whoever waits for the link is told by its closing, without a cancel scope."""
-        self.expired = True
-        self.close()
+        """It is time to look. If the time of the exchange is up, whoever waits for the link is told by its closing.
+
+        That costs no cancel scope. Nor is each exchange watched by itself: most are over long before, and the one that
+        is under way now may have more time.
+        """
+        due, self.expiry = self.expiry, math.inf
+        if self.busy and self.deadline <= due:
+            self.expired = True
+            self.close()
+        elif self.busy:
+            self.expiry = self.deadline
 
     def close(self) -> None:
         """Close at once."""
-        self.usable, self.over, self.closed = False, True, True
+        self.usable, self.busy, self.closed = False, False, True
         self.parser.chunks = []  # the parser and its half in C know each other: they wait for a collection
         self.link.close()
 
@@ -57,7 +74,8 @@ class Connection:
 
         Raises TransportError; ``parser.started`` then tells whether any of an answer had come.
         """
-        self.usable = self.over = self.sent = False
+        self.usable = self.sent = False
+        self.busy = True
         self.parser.begin(head=is_head)
         if isinstance(body, bytes):
             data = head + body if body else head
@@ -124,7 +142,7 @@ class Connection:
 
     def finish(self) -> None:
         """The response is whole."""
-        self.usable, self.used, self.over = self.parser.reusable and self.sent, True, True
+        self.usable, self.used, self.busy = self.parser.reusable and self.sent, True, False
 
     async def _read(self) -> None:
         try:

@@ -72,7 +72,7 @@ class DirectDoor:
     async def open(self, to: Target, wire: Wire, *, connect: float, deadline: float = math.inf) -> Answer:
         """See `Door.open`."""
         connection = await self._request(to, wire, trio.current_time(), connect, deadline)
-        connection.expiry = math.inf
+        connection.deadline = math.inf
         return _OpenAnswer(self, to, connection)
 
     def give_back(self, to: Target, connection: Connection, now: float) -> None:
@@ -91,8 +91,9 @@ class DirectDoor:
             if connection is None:
                 connection = Connection(await self._connect(to, timeout, deadline))
                 self.pool.connected()
-            connection.expiry = deadline
-            if deadline != math.inf:
+            connection.deadline = deadline
+            if deadline < connection.expiry:
+                connection.expiry = deadline
                 self._watch_over(connection)
             try:
                 await connection.request(data, wire.body, is_head=wire.method == "HEAD")
@@ -169,15 +170,16 @@ class _Reaper:
 
     def wake(self) -> None:
         """Something may be idle: look when it has grown too old."""
-        due = self._pool.expire(trio.current_time())
-        self.over = due is None
-        if due is not None:
-            self.expiry = due
+        self.expire()
+        if not self.over:
             self._watch_over(self)
 
     def expire(self) -> None:
         """It is time to look."""
-        self.wake()
+        due = self._pool.expire(trio.current_time())
+        self.over = due is None
+        if due is not None:
+            self.expiry = due
 
 
 def _words(error: BaseException) -> str:

@@ -7,6 +7,7 @@ call leaves nothing to await.
 
 from __future__ import annotations
 
+import select
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -47,12 +48,14 @@ class Link(Protocol):
 class PlainLink:
     """A TCP socket."""
 
-    __slots__ = ("_fd", "_socket")
+    __slots__ = ("_fd", "_poll", "_socket")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.settimeout(0)
         self._fd = self._socket.fileno()  # -1 once it is closed
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """One system call."""
@@ -104,14 +107,8 @@ class PlainLink:
         return trio.ClosedResourceError() if self._fd == -1 else trio.BrokenResourceError(str(error))
 
     def is_stale(self) -> bool:
-        """A look without taking: an idle peer has nothing to say."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
+        """Readable is stale: an idle peer has nothing to say. (To try and peek costs an exception, three times as much.)"""
+        return self._fd == -1 or bool(self._poll.poll(0))
 
     def close(self) -> None:
         """Close."""
