@@ -107,7 +107,7 @@ class PlainLink:
         return trio.ClosedResourceError() if self._fd == -1 else trio.BrokenResourceError(str(error))
 
     def is_stale(self) -> bool:
-        """Readable is stale: an idle peer has nothing to say. (To try and peek costs an exception, three times as much.)"""
+        """Readable is stale: an idle peer has nothing to say. (To peek would raise, and cost three times as much.)"""
         return self._fd == -1 or bool(self._poll.poll(0))
 
     def close(self) -> None:
