@@ -76,12 +76,13 @@ class Connection:
         """
         self.usable = self.sent = False
         self.busy = True
-        self.parser.begin(head=is_head)
         if isinstance(body, bytes):
             data = head + body if body else head
             sent = self._send_nowait(data)
+            self.parser.begin(head=is_head)  # after the send, since the peer is at work now: it costs nobody's time
             self.sent = sent == len(data) or await self._send(memoryview(data)[sent:])
         else:
+            self.parser.begin(head=is_head)
             self.sent = await self._send_pieces(head, body, chunked=chunked)
         while not self.parser.headed:  # also when it broke: the peer may have answered before it closed (413, say)
             await self._read()

@@ -77,6 +77,12 @@ class PlainLink:
                 return False
         return True
 
+    async def wait_writable(self) -> None:
+        """Until there is room."""
+        if self._fd == -1:
+            raise trio.ClosedResourceError
+        await trio.lowlevel.wait_writable(self._fd)
+
     async def _wait_for_either(self) -> None:
         """Until the socket can be written or read, or is closed."""
         async with trio.open_nursery() as nursery:
@@ -118,26 +124,52 @@ class PlainLink:
             self._fd = -1
 
 
+class _Below(trio.abc.Stream):
+    """A plain link as what SSLStream sends and receives by.
+
+    In the place of `trio.SocketStream`, for the same reason as above: TLS costs two passes of the scheduler for a call
+    (for locks, which are there for users who send and receive in two tasks), and would cost another one.
+    """
+
+    def __init__(self, link: PlainLink) -> None:
+        self.link = link
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        rest = memoryview(data)
+        while rest := rest[self.link.send_nowait(rest) :]:
+            await self.wait_send_all_might_not_block()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.link.wait_writable()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return await self.link.receive_some()
+
+    async def aclose(self) -> None:
+        self.link.close()
+        await trio.lowlevel.checkpoint()
+
+
 class TLSLink:
-    """TLS over a TCP socket."""
+    """TLS over a TCP socket, by trio's SSLStream."""
 
-    __slots__ = ("_stream", "_transport")
+    __slots__ = ("_link", "_stream")
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], transport: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SSLStream[_Below]) -> None:
         self._stream = stream
-        self._transport = transport
+        self._link = stream.transport_stream.link
 
     def send_nowait(self, data: bytes) -> int:
-        """Nothing: trio's SSLStream always waits."""
+        """Nothing: SSLStream always waits."""
         return 0
 
     async def send_all(self, data: bytes | memoryview) -> bool:
-        """Through trio's SSLStream, which cannot read before it has sent everything."""
+        """Everything: SSLStream cannot read before that."""
         await self._stream.send_all(data)
         return True
 
     async def receive_some(self) -> bytes:
-        """Through trio's SSLStream. To close without a close_notify breaks the link: RFC 9112, section 9.8."""
+        """To close without a close_notify breaks the link: RFC 9112, section 9.8."""
         return bytes(await self._stream.receive_some(_READ))
 
     def is_stale(self) -> bool:
@@ -147,11 +179,11 @@ class TLSLink:
         the next request would take for its own: trio has no public way to see them.
         """
         unread = self._stream._incoming.pending or self._stream.pending()  # noqa: SLF001
-        return bool(unread) or self._transport.socket.is_readable()
+        return bool(unread) or self._link.is_stale()
 
     def close(self) -> None:
         """Without a goodbye: HTTP says where its messages end, so nobody can cut one short unseen."""
-        self._transport.socket.close()
+        self._link.close()
 
 
 async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> Link:
@@ -159,13 +191,13 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> Link:
 
     Raises OSError, trio.BrokenResourceError or ssl.SSLError (wrapped in the former by trio).
     """
-    stream = await trio.open_tcp_stream(host, port)
+    link = PlainLink(await trio.open_tcp_stream(host, port))
     if tls is None:
-        return PlainLink(stream)
-    secure = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=False)
+        return link
+    secure = trio.SSLStream(_Below(link), tls, server_hostname=host, https_compatible=False)
     try:
         await secure.do_handshake()
     except BaseException:
-        stream.socket.close()
+        link.close()
         raise
-    return TLSLink(secure, stream)
+    return TLSLink(secure)
