@@ -1,0 +1,1 @@
+"""Calls that are kept on disk until their service takes them again."""
