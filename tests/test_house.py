@@ -85,3 +85,12 @@ def test_extras_that_others_are_made_of_exist():
         for name in match[1].split(",")
     }
     assert named <= set(extras)
+
+
+def test_each_row_of_what_happens_when_has_its_test():
+    table = (ROOT / "docs" / "composition.rst").read_text().partition("What happens when")[2]
+    rows = [row for row in table.split("\n   * - ")[1:] if not row.startswith("**")]
+    assert len(rows) > 40
+    for row in rows:
+        file, name = re.search(r"\n     - ``(\w+)::(test_\w+)``", row).groups()
+        assert f"def {name}(" in (ROOT / "tests" / "service" / f"test_{file}.py").read_text(), row
