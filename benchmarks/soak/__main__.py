@@ -3,61 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import resource
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
 import switchgear as sg
+from switchgear.testing import FaultProxy
 
 from .callers import Caller, CancelAtStep, Tally
+from .scene import ALWAYS, FAULTY, FAULTY_TLS, PASSING, Server, plan, server, services
+from .trouble import Trouble
 
 CALLERS = 40
 GROWTH = 20_000_000  # bytes that the second half of a run may add
+NAMES = (*ALWAYS, PASSING)
 
 
-def services(urls: Sequence[str]) -> list[sg.ServiceConfig]:
-    """One that lets everything through, and one with every guard set to bite."""
-    instances = tuple(sg.InstanceConfig(url) for url in urls)
-    off = sg.BreakerConfig(enabled=False)
-    return [
-        sg.ServiceConfig("open", instances=instances, breaker=off, retry=sg.RetryPolicy(max_attempts=1)),
-        sg.ServiceConfig(
-            "guarded",
-            instances=instances,
-            breaker=sg.BreakerConfig(failure_threshold=20, monitoring_period=0.2, reset_timeout=0.05),
-            retry=sg.RetryPolicy(base_delay=0.001),
-            rate_limit=sg.RateLimit(2000, burst=50),
-            bulkhead=sg.BulkheadConfig(max_concurrent=8, max_queue=10),
-            hedge=sg.HedgeConfig(delay=0.01),
-        ),
-    ]
-
-
-async def soak(urls: Sequence[str], seconds: float, seed: int) -> tuple[Tally, dict[str, int]]:
+async def soak(there: Server, seconds: float, seed: int) -> tuple[Tally, dict[str, int]]:
     """Call for so long, then look at what is left."""
     knife, tally, figures = CancelAtStep(), Tally(), {}
     trio.lowlevel.add_instrument(knife)
     before = _descriptors()
-    config = sg.RuntimeConfig(services=services(urls), metrics=sg.MetricsConfig(websocket=False))
-    async with sg.open_runtime(config, seed=seed) as runtime:
-        until = trio.current_time() + seconds
-        async with trio.open_nursery() as nursery:
-            for number in range(CALLERS):
-                rng = random.Random(f"{seed}/{number}")
-                nursery.start_soon(Caller(runtime, ("open", "guarded"), rng, tally, knife).call_until, until)
-            await trio.sleep(seconds / 2)
-            half = _resident()
-        trio.lowlevel.remove_instrument(knife)
-        figures["bytes grown in the second half"] = max(0, _resident() - half)
-        await trio.sleep(0.2)  # the breaker's reset, and calls that were let go
-        await _look(runtime, tally, figures)
-        figures["descriptors while idle"] = _descriptors() - before
+    async with (
+        FaultProxy.open("127.0.0.1", there.ports[0], plan=plan(random.Random(f"{seed} plain"), corrupt=False)) as plain,
+        FaultProxy.open("127.0.0.1", there.tls_port, plan=plan(random.Random(f"{seed} TLS"), corrupt=True)) as secret,
+    ):
+        config = sg.RuntimeConfig(
+            services=services(there, (plain.port, secret.port), seed), metrics=sg.MetricsConfig(websocket=False)
+        )
+        async with sg.open_runtime(config, seed=seed) as runtime:
+            trouble = Trouble(runtime, there, random.Random(f"{seed} trouble"))
+            until = trio.current_time() + seconds
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trouble.until, until)
+                for number in range(CALLERS):
+                    rng = random.Random(f"{seed}/{number}")
+                    nursery.start_soon(Caller(runtime, NAMES, rng, tally, knife).call_until, until)
+                await trio.sleep(seconds / 2)
+                half = _resident()
+            trio.lowlevel.remove_instrument(knife)
+            figures["bytes grown in the second half"] = max(0, _resident() - half)
+            for proxy in (plain, secret):
+                proxy.heal()
+                proxy.reset_all()
+            await trio.sleep(0.5)  # the breaker's reset, a crashed actor's restart, and calls that were let go
+            for name in ALWAYS:
+                await _look(runtime, name, tally)
+            figures["descriptors while idle"] = _descriptors() - before
+        figures |= trouble.done
+        for name, proxy in ((FAULTY, plain), (FAULTY_TLS, secret)):
+            figures[f"connections to {name}"] = proxy.statistics().connections
     await trio.sleep(0.1)
     figures["descriptors at the end"] = _descriptors() - before
     if figures["descriptors at the end"] > 0:
@@ -67,25 +67,23 @@ async def soak(urls: Sequence[str], seconds: float, seed: int) -> tuple[Tally, d
     return tally, figures
 
 
-async def _look(runtime: sg.Runtime, tally: Tally, figures: dict[str, int]) -> None:
+async def _look(runtime: sg.Runtime, name: str, tally: Tally) -> None:
     """Nothing is in hand, and as much can be taken into hand as ever."""
-    for name in ("open", "guarded"):
-        info = runtime.tree().find(f"/services/{name}")
-        figures[f"in flight at {name}"] = info.in_flight
-        figures[f"restarts of {name}"] = info.restarts
-        if info.in_flight or info.restarts:
-            tally.broken.append(f"{name} has {info.in_flight} calls in hand and was restarted {info.restarts} times")
-        await runtime.service(name).try_request("GET", "/slow/10", timeout=5)  # the trial of a breaker that is open
-        ended: list[bool] = []
+    in_flight = runtime.tree().find(f"/services/{name}").in_flight
+    connections = runtime.metrics.get(name).connections
+    if in_flight or (connections is not None and connections.open != connections.idle):
+        tally.broken.append(f"{name} has {in_flight} calls in hand, and of connections {connections}")
+    await runtime.service(name).try_request("GET", "/slow/10", timeout=5)  # the trial of a breaker that is open
+    ended: list[bool] = []
 
-        async def again(service: sg.Service, ended: list[bool]) -> None:
-            ended.append((await service.try_request("GET", "/slow/10", timeout=5)).success)
+    async def again() -> None:
+        ended.append((await runtime.service(name).try_request("GET", "/slow/10", timeout=5)).success)
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(8):
-                nursery.start_soon(again, runtime.service(name), ended)
-        if not all(ended):
-            tally.broken.append(f"{name} answers {sum(ended)} of 8 calls when all is quiet again")
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(again)
+    if not all(ended):
+        tally.broken.append(f"{name} answers {sum(ended)} of 8 calls when all is quiet again")
 
 
 def _descriptors() -> int:
@@ -96,24 +94,15 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-@contextmanager
-def peer() -> Iterator[list[str]]:
-    """The server, in a process of its own; gives its URLs."""
-    command = [sys.executable, "-m", "benchmarks.soak.peer"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield [f"http://127.0.0.1:{port}" for port in process.stdout.readline().split()]
-        process.kill()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    with peer() as urls:
-        tally, figures = trio.run(soak, urls, options.seconds, options.seed)
+    logging.getLogger("switchgear").setLevel(logging.CRITICAL)  # of crashes that are meant
+    with server() as there:
+        tally, figures = trio.run(soak, there, options.seconds, options.seed)
     print(f"{tally.calls:,} calls in {options.seconds:g} s, seed {options.seed}")
     for what, count in tally.outcomes.most_common():
         print(f"  {what:<24}{count:>9,}")

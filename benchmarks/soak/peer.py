@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import struct
 import sys
 
@@ -42,7 +43,7 @@ class Over(Exception):
     """The connection is to be closed."""
 
 
-async def _request(stream: trio.SocketStream, data: bytes) -> tuple[bytes, bytes, bytes]:
+async def _request(stream: trio.abc.Stream, data: bytes) -> tuple[bytes, bytes, bytes]:
     """The path and the id of the next request, and what came behind its head."""
     while b"\r\n\r\n" not in data:
         more = await stream.receive_some(65536)
@@ -71,7 +72,7 @@ def _whole(body: bytes, more: bytes = b"", status: bytes = b"200 OK") -> bytes:
     )
 
 
-async def _answer(stream: trio.SocketStream, kind: str, body: bytes) -> None:  # noqa: PLR0915
+async def _answer(stream: trio.abc.Stream, raw: trio.SocketStream, kind: str, body: bytes) -> None:  # noqa: PLR0915
     send = stream.send_all
     match kind:
         case "chunked":
@@ -108,7 +109,7 @@ async def _answer(stream: trio.SocketStream, kind: str, body: bytes) -> None:  #
             raise Over
         case "half-reset":
             await send(_whole(body)[:-10])
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raise Over
         case "surplus":
             await send(_whole(body) + _whole(b"not yours"))
@@ -128,24 +129,33 @@ async def _answer(stream: trio.SocketStream, kind: str, body: bytes) -> None:  #
             await send(_whole(body))
 
 
-async def _serve(stream: trio.SocketStream) -> None:
+async def _serve(raw: trio.SocketStream, context: ssl.SSLContext | None) -> None:
     rest = b""
+    stream: trio.abc.Stream = raw
+    if context is not None:
+        stream = trio.SSLStream(raw, context, server_side=True)
     try:
-        async with stream:
+        async with raw:  # of TLS no more: who reads half of an answer does not wait for our close_notify
             while True:
                 path, who, rest = await _request(stream, rest)
                 kind, size = path.decode().split("/")[1:3]
-                await _answer(stream, kind, b"x" * int(size) + b"\n" + who)
+                await _answer(stream, raw, kind, b"x" * int(size) + b"\n" + who)
     except (Over, trio.BrokenResourceError, ConnectionError):
         return
 
 
 async def main() -> None:
-    """Two listeners; their ports are said on standard output. Ends when standard input does."""
-    listeners = [(await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=2000))[0] for _ in range(2)]
+    """Two listeners, and a third for TLS with the certificate of the argument.
+
+    Their ports are said on standard output. Ends when standard input does.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(sys.argv[1])
+    listeners = [(await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=2000))[0] for _ in range(3)]
     print(*(listener.socket.getsockname()[1] for listener in listeners), flush=True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, _serve, listeners)
+        nursery.start_soon(trio.serve_listeners, lambda stream: _serve(stream, None), listeners[:2])
+        nursery.start_soon(trio.serve_listeners, lambda stream: _serve(stream, context), listeners[2:])
         await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()
 
