@@ -35,6 +35,18 @@ class Budget:
         self.retries = 0
         """In the window."""
 
+    def tuned(self, config: RetryBudget) -> Budget:
+        """Another budget, which knows what this one has counted."""
+        other = Budget(config)
+        for slot in range(max(0, self._slot - _SLOTS + 1), self._slot + 1):
+            place, then = slot % _SLOTS, int(slot * self._width / other._width)
+            other._turn(then)
+            other._calls[then % _SLOTS] += self._calls[place]
+            other._retries[then % _SLOTS] += self._retries[place]
+            other.calls += self._calls[place]
+            other.retries += self._retries[place]
+        return other
+
     def deposit(self, now: float) -> None:
         """A call begins."""
         slot = int(now / self._width)

@@ -30,6 +30,10 @@ class RecentQuantile:
         self._told: float | None = None
         self._valid_until = 0.0
 
+    def tune(self, q: float) -> None:
+        """Another quantile, of the same latencies."""
+        self._q, self._told = q, None
+
     def record(self, seconds: float, now: float) -> None:
         """One more latency."""
         self._turn(now)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Event, Ref
 
+    from ..config import HedgeConfig, RetryBudget
     from ..machines.breaker import BreakerState
     from .credentials import Credentials
 
@@ -44,6 +45,9 @@ class ServiceState:
         self.meter = Meter()
         self.applied: Callable[[], None] | None = None
         """What the actor in office does when the configuration has changed."""
+        self.budget: Budget | None = None
+        self.recent: RecentQuantile | None = None
+        """Latencies of attempts, where hedges go by them."""
         self.connections: PoolCounts | None = None
         """Of connections of our own; None if it has had none yet, as when it is called over a transport of httpx's."""
         self._emit = emit
@@ -81,11 +85,8 @@ class ServiceState:
             self.breaker.retire()
             self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
             self.breaker.restore(kept)
-        if old is None or config.retry.budget != old.retry.budget:
-            self.budget = None if config.retry.budget is None else Budget(config.retry.budget)
-        if old is None or config.hedge != old.hedge:
-            hedge = config.hedge
-            self.recent = None if hedge is None or hedge.delay is not None else RecentQuantile(hedge.quantile)
+        self._tune_budget(config.retry.budget)
+        self._tune_hedge(config.hedge)
         if old is None:
             self.limits = Limits(config, self.path, self._emit)
         else:
@@ -95,6 +96,20 @@ class ServiceState:
         cache = _cache_config(config)
         if old is None or cache != _cache_config(old):
             self.cache = None if cache is None else ResponseCache(cache.max_entries, cache.max_bytes)
+
+    def _tune_budget(self, config: RetryBudget | None) -> None:
+        if config is None or self.budget is None:
+            self.budget = None if config is None else Budget(config)
+        else:
+            self.budget = self.budget.tuned(config)
+
+    def _tune_hedge(self, config: HedgeConfig | None) -> None:
+        if config is None or config.delay is not None:
+            self.recent = None
+        elif self.recent is None:
+            self.recent = RecentQuantile(config.quantile)
+        else:
+            self.recent.tune(config.quantile)
 
     def _breaker_changed(self, old: BreakerState, new: BreakerState, reason: str, now: float) -> None:
         self._emit(BreakerChanged(path=self.path, service=self.name, old=old.value, new=new.value, reason=reason))

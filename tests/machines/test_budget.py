@@ -55,6 +55,21 @@ class BudgetModel(RuleBasedStateMachine):
             if expected:
                 self.retries.append(self.latest)
 
+    @rule(
+        ratio=st.sampled_from([0.0, 0.2, 1.0]),
+        least=st.sampled_from([0.0, 10.0]),
+        window=st.sampled_from([None, None, 1.0, 10.0, 60.0]),
+    )
+    def it_is_configured_anew(self, ratio, least, window) -> None:
+        """What was counted is as old as its slot was."""
+        width = self.config.window / 10
+        self.calls = [int(at / width) * width for at in self.live(self.calls)]
+        self.retries = [int(at / width) * width for at in self.live(self.retries)]
+        self.latest = int(self.latest / width) * width
+        window = self.config.window if window is None else window
+        self.config = RetryBudget(ratio=ratio, min_per_second=least, window=window)
+        self.budget = self.budget.tuned(self.config)
+
     @invariant()
     def it_counts_what_the_model_counts(self) -> None:
         if hasattr(self, "budget"):

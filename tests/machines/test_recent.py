@@ -33,6 +33,15 @@ def test_one_in_twenty_is_slower() -> None:
     assert recent.value(5.0) == pytest.approx(1.0, rel=0.02)
 
 
+def test_another_quantile_of_the_same_latencies() -> None:
+    recent = filled(80, seconds=0.01)
+    for _ in range(20):
+        recent.record(1.0, 0.0)
+    assert recent.value(0.1) == pytest.approx(1.0, rel=0.02)
+    recent.tune(0.5)
+    assert recent.value(0.1) == pytest.approx(0.01, rel=0.02)
+
+
 def test_what_is_old_is_forgotten() -> None:
     recent = filled(100, at=0.0, seconds=5.0)
     for at in (31.0, 40.0):

@@ -120,6 +120,18 @@ async def test_the_delay_is_learned(autojump_clock) -> None:
         assert second - first == pytest.approx(0.1, rel=0.05)
 
 
+async def test_what_was_learned_outlives_a_reconfiguration(autojump_clock) -> None:
+    def route(request):
+        return after(8.0 if request.url.path == "/slow" else 0.1)
+
+    async with running(route, hedge=sg.HedgeConfig()) as (service, upstream):
+        for _ in range(100):
+            await service.get("/fast")
+        config = sg.ServiceConfig("svc", base_url="http://svc.test", hedge=sg.HedgeConfig(quantile=0.9))
+        await upstream.runtime.reconfigure("svc", config)
+        assert (await service.get("/slow")).attempts == 2
+
+
 async def test_a_cancelled_caller_takes_both_along(autojump_clock) -> None:
     async with running(after(60), hedge=HEDGE) as (service, upstream):
         with trio.move_on_after(5):

@@ -50,7 +50,8 @@ async def test_the_budget_outlives_a_reconfiguration(autojump_clock) -> None:
     policy = sg.RetryPolicy(base_delay=0.01, max_attempts=2, budget=tight)
     async with running(503, retry=policy, breaker=OFF) as (service, upstream):
         await outcome_of(service.get("/x"))
-        changed = sg.RetryPolicy(base_delay=0.02, max_attempts=3, budget=tight)
+        other = sg.RetryBudget(ratio=0.1, min_per_second=0.1, window=12.0)
+        changed = sg.RetryPolicy(base_delay=0.02, max_attempts=3, budget=other)
         config = sg.ServiceConfig("svc", base_url="http://svc.test", retry=changed, breaker=OFF)
         await upstream.runtime.reconfigure("svc", config)
         await outcome_of(service.get("/x"))
