@@ -30,6 +30,36 @@ class RateChanged(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class ItemQueued(Event, frozen=True, kw_only=True, tag=True):
+    """A call is in the queue, and its caller is told so."""
+
+    service: str
+    id: int
+    request_id: str
+
+
+class ItemDelivered(Event, frozen=True, kw_only=True, tag=True):
+    """The service has taken a queued call."""
+
+    service: str
+    id: int
+    request_id: str
+
+
+class ItemDead(Event, frozen=True, kw_only=True, tag=True):
+    """A queued call was given up: a dead letter, which stays until it is retried or dropped."""
+
+    service: str
+    id: int
+    error: str
+
+
+class QueueFailed(Event, frozen=True, kw_only=True, tag=True):
+    """The queue's file cannot be used: nothing is queued meanwhile, and nothing that is in it is lost by that."""
+
+    error: str
+
+
 class InstanceRegistered(Event, frozen=True, kw_only=True, tag=True):
     """The registry has learned of an instance."""
 

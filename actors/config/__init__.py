@@ -21,6 +21,8 @@ from .policy import RetryBudget as RetryBudget
 from .policy import RetryPolicy as RetryPolicy
 from .policy import TimeoutConfig as TimeoutConfig
 from .proxy import ProxyConfig as ProxyConfig
+from .queue import QueueConfig as QueueConfig
+from .queue import QueueFallback as QueueFallback
 from .runtime import MetricsConfig as MetricsConfig
 from .runtime import RegistryConfig as RegistryConfig
 from .runtime import RuntimeConfig as RuntimeConfig

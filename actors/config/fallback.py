@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from ..errors import ErrorCode
 from .check import Count, Name, Positive
+from .queue import QueueFallback
 from .record import Record
 
 
@@ -39,4 +40,4 @@ class AlternativeFallback(Record, frozen=True, forbid_unknown_fields=True, tag_f
     on: Sequence[ErrorCode] = ()
 
 
-Fallback: TypeAlias = CacheFallback | DefaultFallback | AlternativeFallback
+Fallback: TypeAlias = CacheFallback | DefaultFallback | AlternativeFallback | QueueFallback

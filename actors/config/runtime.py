@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from .check import Count, FromZero, HeaderText, LocalHost, Pause, between
 from .fallback import AlternativeFallback
+from .queue import QueueConfig, QueueFallback
 from .record import Record, is_a
 from .service import ServiceConfig
 
@@ -39,6 +40,8 @@ class RuntimeConfig(Record, frozen=True, forbid_unknown_fields=True):
     services: Sequence[ServiceConfig] = ()
     metrics: MetricsConfig = MetricsConfig()
     registry: RegistryConfig = RegistryConfig()
+    queue: QueueConfig | None = None
+    """Where calls are kept that a `QueueFallback` queues."""
     app_name: HeaderText = "app"
     """Who we are in ``User-Agent``."""
     app_version: HeaderText = "0"
@@ -54,7 +57,17 @@ class RuntimeConfig(Record, frozen=True, forbid_unknown_fields=True):
             if name is not None and name in names:
                 yield f"services[{index}].name", f"there is a service {name!r} already"
             names.add(name)
+            if record.queue is None and (problem := queue_problem(service)) is not None:
+                yield f"services[{index}].fallbacks", problem
         yield from _alternatives(record.services or ())
+
+
+def queue_problem(service: Any) -> str | None:
+    """Why a service cannot be in a runtime that has no queue, if it cannot."""
+    fallbacks = getattr(service, "fallbacks", None) or ()
+    if not any(is_a(one, QueueFallback) for one in fallbacks):
+        return None
+    return 'a fallback of type "queue" needs a place for its calls: RuntimeConfig(queue=QueueConfig(path="queue.db"))'
 
 
 def alternatives(services: Sequence[ServiceConfig]) -> list[str]:

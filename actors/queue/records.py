@@ -40,9 +40,13 @@ class Entry(msgspec.Struct):
     since: float
     """Its age is counted from here: when it was queued, or made ready again."""
     due: float
-    """Not tried before; of one that is being tried, when it counts as lost."""
+    """Not tried before."""
     attempts: int = 0
-    """That the service may have worked on."""
+    """That the service may have worked on, the one under way included."""
+    tries: int = 0
+    """All of them, since it was read or the breaker closed: what the next wait grows with."""
+    leased: bool = False
+    """It is being tried, or what came of that is being written."""
 
 
 class Contents(msgspec.Struct, frozen=True):

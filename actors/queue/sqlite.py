@@ -203,8 +203,10 @@ def _lease(connection: sqlite3.Connection, lease: Lease) -> Call | None:
     connection.execute(
         "update items set leased = 1, attempts = ?, due = ? where id = ?", (lease.attempts, lease.until, lease.id)
     )
-    headers = msgspec.json.decode(row[4], type=tuple[tuple[str, str], ...])
-    return Call(*row[:4], headers, *row[5:])
+    service, request_id, method, target, headers, *others = row
+    return Call(
+        service, request_id, method, target, msgspec.json.decode(headers, type=tuple[tuple[str, str], ...]), *others
+    )
 
 
 def _postpone(connection: sqlite3.Connection, one: Postpone) -> None:
@@ -241,7 +243,8 @@ def _revive(connection: sqlite3.Connection, revive: Revive) -> list[tuple[Entry,
 
 def _remove(connection: sqlite3.Connection, remove: Remove) -> list[Removed]:
     query = f"select id, service, size, dead from items where {_where(remove.handle)}"  # noqa: S608 - one of two
-    gone = [Removed(*row[:3], bool(row[3])) for row in connection.execute(query, (remove.handle,))]
+    rows = connection.execute(query, (remove.handle,))
+    gone = [Removed(number, service, size, bool(dead)) for number, service, size, dead in rows]
     connection.executemany("delete from items where id = ?", [(one.id,) for one in gone])
     return gone
 
