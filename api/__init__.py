@@ -24,6 +24,8 @@ from switchgear.actors.config import InstanceConfig as InstanceConfig
 from switchgear.actors.config import MetricsConfig as MetricsConfig
 from switchgear.actors.config import ProxyConfig as ProxyConfig
 from switchgear.actors.config import PushbackConfig as PushbackConfig
+from switchgear.actors.config import QueueConfig as QueueConfig
+from switchgear.actors.config import QueueFallback as QueueFallback
 from switchgear.actors.config import RateLimit as RateLimit
 from switchgear.actors.config import RegistryConfig as RegistryConfig
 from switchgear.actors.config import RetryBudget as RetryBudget
@@ -59,6 +61,9 @@ from switchgear.actors.machines.bucket import TokenBucket as TokenBucket
 from switchgear.actors.machines.histogram import LatencyHistogram as LatencyHistogram
 from switchgear.actors.metrics import Metrics as Metrics
 from switchgear.actors.metrics import ServiceMetrics as ServiceMetrics
+from switchgear.actors.queue import Queue as Queue
+from switchgear.actors.queue import QueuedCall as QueuedCall
+from switchgear.actors.queue import QueueStats as QueueStats
 from switchgear.actors.registry import Health as Health
 from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
 from switchgear.actors.registry import Registry as Registry

@@ -1,7 +1,7 @@
 """A running Switchgear: the tree of actors behind `open_runtime`, and the handle that a program holds.
 
-The tree: ``/metrics`` first, then ``/registry``, then ``/services`` with one actor for each service, so that at the
-end services stop before what they report to.
+The tree: ``/metrics`` first, then ``/registry``, then ``/queue`` where one is configured, then ``/services`` with one
+actor for each service, so that at the end services stop before what they report to.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import trio
 
 from switchgear.actors import errors
 from switchgear.actors.config import AlternativeFallback, RuntimeConfig, ServiceConfig, load_config
-from switchgear.actors.config.runtime import alternatives
+from switchgear.actors.config.runtime import alternatives, queue_problem
 from switchgear.actors.metrics import Metrics
+from switchgear.actors.queue import Queue
 from switchgear.actors.registry import Health, Registry
 from switchgear.actors.service.actor import ServiceActor
 from switchgear.actors.service.state import ServiceState
@@ -60,6 +61,8 @@ class Runtime:
         """Figures of each service; ``websocket_url`` streams them."""
         self.health = Health(registry)
         """Health checks now: check(name), check_all()."""
+        self.queue = Queue(None, system.rng)
+        """Calls that wait to be made again: list, retry, drop, stats."""
         self.services: Mapping[str, Service] = MappingProxyType(self._services)
         """All services by name, as they are now."""
 
@@ -81,16 +84,21 @@ class Runtime:
         async with self._changing:
             if config.name in self._services:
                 raise errors.ConfigError(f"there is a service {config.name!r} already: remove it first")
-            self._check_alternatives(config)
+            self._check_fallbacks(config)
             return await self._start(config)
 
     async def _start_all(self) -> None:
         """Those of the configuration, which has been checked as a whole: an alternative may come after who names it."""
+        settings, system = self._config, self._system
+        self.queue = await Queue.start(system, settings.queue, self._states, self._again, grace=settings.grace)
+        # No intensity: one service that cannot live must not take the others along. Backoff bounds its restarts.
+        await system.supervise("services", intensity=Intensity(max_restarts=None))
         for config in self._config.services:
             await self._start(config)
 
     async def _start(self, config: ServiceConfig) -> Service:
         state = ServiceState(config, f"{_SERVICES}/{config.name}", self._system.events.publish)
+        state.queue = self.queue.put
         try:
             ref = await self._launch(config, state)
             self.metrics.join(state)
@@ -101,6 +109,7 @@ class Runtime:
             raise
         service = Service(ref, state, self._elsewhere, self._system.rng)
         self._services[config.name], self._states[config.name] = service, state
+        await self.queue.changed(config.name)
         return service
 
     async def _launch(self, config: ServiceConfig, state: ServiceState) -> Ref:
@@ -137,6 +146,7 @@ class Runtime:
             self.service(name)
             del self._services[name]
             await self._end(self._states.pop(name))
+            await self.queue.changed(name)
 
     async def reconfigure(self, name: str, config: ServiceConfig) -> None:
         """Put a new configuration in force. Calls under way end under the old one; what was learned is kept.
@@ -152,12 +162,15 @@ class Runtime:
                 raise errors.ConfigError(
                     f"the configuration is for {config.name!r}: remove {name!r} and add that instead"
                 )
-            self._check_alternatives(config)
+            self._check_fallbacks(config)
             await self.registry.configure(config)
             self._states[name].reconfigure(config)
+            await self.queue.changed(name)
 
-    def _check_alternatives(self, config: ServiceConfig) -> None:
-        """As it is done for a whole configuration: no alternative that is not there, and no loop of them."""
+    def _check_fallbacks(self, config: ServiceConfig) -> None:
+        """As it is done for a whole configuration: a queue, no alternative that is not there, and no loop of them."""
+        if self._config.queue is None and (unkept := queue_problem(config)) is not None:
+            raise errors.ConfigError(unkept, service=config.name)
         if not any(isinstance(one, AlternativeFallback) for one in config.fallbacks):
             return  # it leads nowhere, so it closes no loop: adding n services stays O(n)
         others = tuple(state.config.value for name, state in self._states.items() if name != config.name)
@@ -179,6 +192,10 @@ class Runtime:
 
     async def _elsewhere(self, name: str, request: Request) -> ServiceResponse[Any]:
         return await self.service(name).send(request)
+
+    async def _again(self, name: str, request: Request) -> ServiceResponse[Any]:
+        """As it was, but without fallbacks: what comes from the queue would go there again."""
+        return await self.service(name)._ask(request)  # noqa: SLF001 - its other half
 
 
 class _Doors:
@@ -233,8 +250,6 @@ async def open_runtime(
         doors = _Doors(transport, system.expiries)
         metrics = await Metrics.start(system, settings.metrics, grace=settings.grace)
         registry = await Registry.start(system, settings.registry, doors, grace=settings.grace)
-        # No intensity: one service that cannot live must not take the others along. Backoff bounds its restarts.
-        await system.supervise("services", intensity=Intensity(max_restarts=None))
         runtime = Runtime(system, settings, registry, metrics, doors)
         await runtime._start_all()  # noqa: SLF001 - the two halves of one thing
         yield runtime

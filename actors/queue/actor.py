@@ -7,6 +7,7 @@ something is due; it is woken by what changes that, and above all by a breaker t
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
@@ -91,7 +92,7 @@ class QueueActor(Actor):
             case Enqueue(call):
                 return await self._enqueue(call)
             case List(service, dead, limit):
-                return await self._desk.read(self._list, service, dead, limit)
+                return await self._desk.read(partial(self._store.list, service, dead=dead, limit=limit))
             case Retry(handle):
                 return len(await self._desk.write(Revive(handle, wall_time())))
             case Drop(handle):
@@ -115,9 +116,6 @@ class QueueActor(Actor):
         finally:
             self._schedule.unreserve(call.service, call.size)
         return number
-
-    def _list(self, service: str | None, dead: bool | None, limit: int) -> Any:
-        return self._store.list(service, dead=dead, limit=limit)
 
     # ---- what happens around it
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from switchgear.runtime import ActorError, AskTimeout
 from switchgear.runtime.wall import wall_time
@@ -14,7 +14,6 @@ from ..errors import ConfigError, FallbackFailed, InvalidRequest
 from .actor import QueueActor
 from .messages import Changed, Drop, Enqueue, List, Retry, Stats
 from .pack import pack, refusal
-from .sqlite import SQLiteStore
 from .store import StoreError
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ class Queue:
         """Start the actor in a tree, if there is a configuration."""
         if config is None:
             return cls(None, system.rng)
+        from .sqlite import SQLiteStore  # noqa: PLC0415 - some Pythons are built without sqlite3, and most need none
+
         actor = partial(QueueActor, SQLiteStore(config.path), states, send, system.events)
         return cls(await system.start(actor, "queue", grace=grace), system.rng)
 
@@ -111,7 +112,7 @@ class Queue:
         except (StoreError, ActorError) as failed:
             raise FallbackFailed(f"it could not be queued: {failed}") from failed
 
-    async def _ask(self, message: object) -> object:
+    async def _ask(self, message: object) -> Any:
         if self._ref is None:
             raise ConfigError('no queue is configured: RuntimeConfig(queue=QueueConfig(path="queue.db"))')
         try:

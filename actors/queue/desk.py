@@ -7,7 +7,7 @@ that has to be kept alive for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import outcome
 import trio
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from .records import Change, Contents
     from .store import Store
+
+T = TypeVar("T")
 
 _MOST = 1000  # changes in one transaction
 
@@ -43,9 +45,7 @@ class Desk:
             also those whose makers have gone meanwhile.
     """
 
-    def __init__(
-        self, store: Store, opened: Callable[[Contents], None], made: Callable[[Change, Any], None]
-    ) -> None:
+    def __init__(self, store: Store, opened: Callable[[Contents], None], made: Callable[[Change, Any], None]) -> None:
         self._store = store
         self._opened = opened
         self._made = made
@@ -79,11 +79,11 @@ class Desk:
                 self._waiting.remove(waiting)
         return waiting.outcome.unwrap()
 
-    async def read(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a reading method of the store. Raises StoreError."""
+    async def read(self, question: Callable[[], T]) -> T:
+        """Ask the store something, which is open then. Raises StoreError."""
         async with self._turn:
             await self._open()
-            return await self._run(function, *args)
+            return await self._run(question)
 
     async def close(self) -> None:
         """Give the store back. Raises StoreError."""
@@ -108,7 +108,7 @@ class Desk:
                 await self._one_by_one(batch)
             else:
                 self._fail(batch, error)
-        except BaseException as error:  # a mistake of ours: it is everybody's, and nobody waits for ever
+        except BaseException as error:  # noqa: BLE001 - a mistake of ours is raised by all, so that nobody waits for ever
             self._fail(batch, error)
 
     async def _one_by_one(self, batch: list[_Waiting]) -> None:
@@ -129,9 +129,10 @@ class Desk:
         for waiting in batch:  # to each an error of his own: raising one changes it
             waiting.outcome = outcome.Error(StoreError(*error.args) if isinstance(error, StoreError) else error)
 
-    async def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
         """In a thread, which nobody abandons: a cancelled caller leaves when it is done, so that none outlives us."""
         if self._store.in_memory:
             return function(*args)
         with trio.CancelScope(shield=True):
-            return await trio.to_thread.run_sync(function, *args, limiter=self._thread)
+            result = await trio.to_thread.run_sync(function, *args, limiter=self._thread)
+        return result  # noqa: RET504 - mypy thinks that a scope may swallow what is returned in it

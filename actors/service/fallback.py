@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from ..config import CacheFallback, DefaultFallback
+from ..config import CacheFallback, DefaultFallback, QueueFallback
 from ..errors import ErrorCode, FallbackFailed, ServiceError
 from .decode import decode
 from .messages import Progress, ServiceResponse
@@ -75,6 +75,10 @@ async def _try(
         return _from_cache(fallback, request, error, state)
     if isinstance(fallback, DefaultFallback):
         return _answer(request, error, data=_default(fallback.value, request.type), source="default", stale=False)
+    if isinstance(fallback, QueueFallback):
+        assert state.queue is not None  # noqa: S101 - the configuration sees to it
+        await state.queue(state.name, request, error)
+        return _answer(request, error, data=None, source="queued", stale=False)
     if isinstance(request.body, Upload) and request.body.begun:
         return None  # what was to be sent has been sent
     return await _alternative(fallback, request, error, elsewhere)

@@ -25,13 +25,15 @@ from .cache import ResponseCache
 from .limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from switchgear.runtime import Event, Ref
 
     from ..config import HedgeConfig, RetryBudget
+    from ..errors import ServiceError
     from ..machines.breaker import BreakerState
     from .credentials import Credentials
+    from .messages import Request
 
 
 class ServiceState:
@@ -50,6 +52,8 @@ class ServiceState:
         """Latencies of attempts, where hedges go by them."""
         self.connections: PoolCounts | None = None
         """Of connections of our own; None if it has had none yet, as when it is called over a transport of httpx's."""
+        self.queue: Callable[[str, Request, ServiceError], Awaitable[None]] | None = None
+        """Keeps a call of the service named that failed of this; raises FallbackFailed. None if there is no queue."""
         self._emit = emit
         self._tune(config, None)
 
