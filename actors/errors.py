@@ -40,6 +40,7 @@ class ServiceError(Exception):
         retryable: whether trying again later can help.
         attempts: how often the service was tried.
         retry_at: trio time from which a try makes sense, where that is known.
+        fallback_errors: of the fallbacks that were tried and failed in their turn.
     """
 
     code: ClassVar[ErrorCode]
@@ -62,6 +63,7 @@ class ServiceError(Exception):
         self.attempts = attempts
         self.retryable = self._retryable if retryable is None else retryable
         self.retry_at = retry_at
+        self.fallback_errors: tuple[ServiceError, ...] = ()
 
     def __str__(self) -> str:
         where = "" if self.service is None else f"{self.service}: "

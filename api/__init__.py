@@ -18,6 +18,7 @@ from switchgear.actors.config import BreakerConfig as BreakerConfig
 from switchgear.actors.config import BulkheadConfig as BulkheadConfig
 from switchgear.actors.config import CacheFallback as CacheFallback
 from switchgear.actors.config import DefaultFallback as DefaultFallback
+from switchgear.actors.config import DegradeFallback as DegradeFallback
 from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
 from switchgear.actors.config import HedgeConfig as HedgeConfig
 from switchgear.actors.config import InstanceConfig as InstanceConfig
@@ -68,6 +69,7 @@ from switchgear.actors.registry import Health as Health
 from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
 from switchgear.actors.registry import Registry as Registry
 from switchgear.actors.service.limits import LimiterStatus as LimiterStatus
+from switchgear.actors.service.messages import FailedCall as FailedCall
 from switchgear.actors.service.messages import ServiceResponse as ServiceResponse
 from switchgear.actors.service.stream import StreamResponse as StreamResponse
 from switchgear.actors.transport import PooledTransport as PooledTransport

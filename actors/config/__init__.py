@@ -7,6 +7,7 @@ from .auth import BearerAuth as BearerAuth
 from .fallback import AlternativeFallback as AlternativeFallback
 from .fallback import CacheFallback as CacheFallback
 from .fallback import DefaultFallback as DefaultFallback
+from .fallback import DegradeFallback as DegradeFallback
 from .fallback import Fallback as Fallback
 from .load import Fault as Fault
 from .load import check_config as check_config

@@ -1,17 +1,16 @@
-"""What a caller gets when a service fails. ``on`` names the error codes it is for; empty: all that make sense."""
+"""What a caller gets when a service fails, and for which failures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
-from ..errors import ErrorCode
 from .check import Count, Name, Positive
+from .condition import Conditional
+from .function import Function
 from .queue import QueueFallback
-from .record import Record
 
 
-class CacheFallback(Record, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="cache"):
+class CacheFallback(Conditional, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="cache"):
     """The last good answer to the same request, if it is not older than ``max_age`` seconds."""
 
     kind: ClassVar[str] = "cache"
@@ -19,25 +18,35 @@ class CacheFallback(Record, frozen=True, forbid_unknown_fields=True, tag_field="
     max_age: Positive = 300.0
     max_entries: Count = 1000
     max_bytes: Count = 10_000_000
-    on: Sequence[ErrorCode] = ()
 
 
-class DefaultFallback(Record, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="default"):
+class DefaultFallback(Conditional, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="default"):
     """A fixed value."""
 
     kind: ClassVar[str] = "default"
 
     value: Any
-    on: Sequence[ErrorCode] = ()
 
 
-class AlternativeFallback(Record, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="alternative"):
+class AlternativeFallback(Conditional, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="alternative"):
     """The same request to another service, through that one's own guards."""
 
     kind: ClassVar[str] = "alternative"
 
     service: Name
-    on: Sequence[ErrorCode] = ()
 
 
-Fallback: TypeAlias = CacheFallback | DefaultFallback | AlternativeFallback | QueueFallback
+class DegradeFallback(Conditional, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="degrade"):
+    """A reduced answer that a function of yours builds."""
+
+    kind: ClassVar[str] = "degrade"
+
+    function: Function
+    """Called with the `ServiceError` and the `FailedCall`, in the caller's task; gives the data of the response, and
+    may be async. What it raises is this fallback's failure, and the next one is tried. In a file: its name, as
+    ``"package.module:name"``."""
+    timeout: Positive = 1.0
+    """Seconds that it may take if it is async. (The call's own time may be over by then: it has its own.)"""
+
+
+Fallback: TypeAlias = CacheFallback | DefaultFallback | AlternativeFallback | DegradeFallback | QueueFallback

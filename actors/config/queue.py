@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
-from ..errors import ErrorCode
 from .check import Count, Positive, Text, between
+from .condition import Conditional
 from .record import Record
 
 _DAY = 86_400.0
@@ -25,7 +24,7 @@ class QueueConfig(Record, frozen=True, forbid_unknown_fields=True):
     tests, where it follows a mock clock as no disk does."""
 
 
-class QueueFallback(Record, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="queue"):
+class QueueFallback(Conditional, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="queue"):
     """The call is kept on disk, and made again when the service takes calls again.
 
     The caller is told ``source="queued"``, with ``data`` None, once it is safe there. What was queued is delivered at
@@ -51,4 +50,3 @@ class QueueFallback(Record, frozen=True, forbid_unknown_fields=True, tag_field="
     concurrency: Count = 1
     """So many calls of this service are tried at once. Each keeps its place until it is delivered or given up, so
     with 1 the order is kept, whatever happens; with more, only about."""
-    on: Sequence[ErrorCode] = ()

@@ -11,17 +11,18 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 from ..errors import ConfigError
 from .check import number, shown
+from .function import function
 from .secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     Reader: TypeAlias = Callable[[Any], Any]
 
@@ -126,6 +127,8 @@ def reader(type_: Any) -> Reader:
         return functools.partial(_choice, args)
     if origin is Sequence:
         return functools.partial(_sequence, reader(args[0]))
+    if origin is Callable:
+        return _function
     if origin is tuple:
         return functools.partial(_pair, [reader(arg) for arg in args])
     if origin is dict:
@@ -210,6 +213,13 @@ def _float(value: Any) -> Any:
     return value if isinstance(value, float) else float(value)
 
 
+def _function(value: Any) -> Any:
+    try:
+        return function(value)
+    except ValueError as error:
+        raise Wrong(str(error)) from error.__cause__
+
+
 def _str(value: Any) -> Any:
     if not isinstance(value, str):
         raise Wrong(f"must be text, not {kind(value)}")
@@ -228,6 +238,7 @@ _BASIC: dict[Any, Reader] = {
     int: _int,
     float: _float,
     str: _str,
+    int | str: lambda value: value,  # what it may be is for its own check to say
     Secret: _secret,
 }
 

@@ -38,7 +38,7 @@ class ServiceMetrics(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: int
     """Calls that a fallback has answered."""
     fallbacks_by_source: dict[str, int]
-    """The same, by source: ``cache``, ``default`` or ``alternative``."""
+    """The same, by source: ``cache``, ``default``, ``alternative``, ``degraded``."""
     breaker: str
     """``closed``, ``open`` or ``half_open``."""
     last_error: str | None

@@ -7,15 +7,16 @@ and so that waiting for an alternative service holds no place in this one's bulk
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
 
-from ..config import CacheFallback, DefaultFallback, QueueFallback
+from ..config import CacheFallback, DefaultFallback, DegradeFallback, QueueFallback
 from ..errors import ErrorCode, FallbackFailed, ServiceError
 from .decode import decode
-from .messages import Progress, ServiceResponse
+from .messages import FailedCall, Progress, ServiceResponse
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -43,15 +44,17 @@ async def fall_back(
         elsewhere: asks another service, by name.
 
     Raises:
-        ServiceError: ``error`` itself if no fallback answers, with the errors of those that failed as notes.
+        ServiceError: ``error`` itself if no fallback answers, with the errors of those that failed in
+            ``fallback_errors``, and as notes.
     """
     for fallback in state.config.value.fallbacks:
-        if not _applies(fallback, error):
-            continue
         try:
+            if not _applies(fallback, error):
+                continue
             response = await _try(fallback, request, error, state, elsewhere)
         except ServiceError as failed:
             error.add_note(f"fallback {fallback.kind!r} failed: {failed}")
+            error.fallback_errors += (failed,)
             continue
         if response is not None:
             state.meter.fell_back(response.source)
@@ -61,7 +64,18 @@ async def fall_back(
 
 
 def _applies(fallback: Fallback, error: ServiceError) -> bool:
-    return error.code in fallback.on if fallback.on else error.code not in _NEVER
+    if error.code not in fallback.on if fallback.on else error.code in _NEVER:
+        return False
+    if fallback.statuses:
+        status = getattr(error, "status", None)
+        if status is None or (status not in fallback.statuses and f"{status // 100}xx" not in fallback.statuses):
+            return False
+    if fallback.when is None:
+        return True
+    try:
+        return bool(fallback.when(error))
+    except Exception as failed:
+        raise FallbackFailed(f"its condition raised {type(failed).__name__}") from failed
 
 
 async def _try(
@@ -75,6 +89,8 @@ async def _try(
         return _from_cache(fallback, request, error, state)
     if isinstance(fallback, DefaultFallback):
         return _answer(request, error, data=_default(fallback.value, request.type), source="default", stale=False)
+    if isinstance(fallback, DegradeFallback):
+        return _answer(request, error, data=await _degraded(fallback, request, error), source="degraded", stale=False)
     if isinstance(fallback, QueueFallback):
         assert state.queue is not None  # noqa: S101 - the configuration sees to it
         await state.queue(state.name, request, error)
@@ -102,6 +118,30 @@ def _default(value: Any, type_: Any) -> Any:
         return copy.deepcopy(value if type_ is None or type_ is bytes else msgspec.convert(value, type_))
     except Exception as failed:  # msgspec.ValidationError, or what the type's own code raises
         raise FallbackFailed(f"the default cannot be given: {type(failed).__name__}: {failed}") from failed
+
+
+async def _degraded(fallback: DegradeFallback, request: Request, error: ServiceError) -> Any:
+    """What the function makes of it, as the type that the caller wants."""
+    call = FailedCall(
+        method=request.method,
+        target=request.target,
+        headers=request.headers,
+        body=request.body if isinstance(request.body, bytes) else b"",
+        type=request.type,
+        request_id=request.request_id,
+        idempotency_key=request.idempotency_key,
+        attempts=request.progress.attempts,
+    )
+    with trio.move_on_after(fallback.timeout) as scope:
+        try:
+            data = fallback.function(error, call)
+            if inspect.isawaitable(data):
+                data = await data
+            return data if request.type is None or request.type is bytes else msgspec.convert(data, request.type)
+        except Exception as failed:
+            raise FallbackFailed(f"the function raised {type(failed).__name__}") from failed
+    assert scope.cancelled_caught  # noqa: S101 - there is no other way here
+    raise FallbackFailed(f"the function took longer than {fallback.timeout:g} s")
 
 
 async def _alternative(

@@ -58,6 +58,24 @@ class Request(msgspec.Struct, frozen=True):
     """Where the open answer is given to, if the caller is to read the body himself."""
 
 
+class FailedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that failed, as a `DegradeFallback` is told of it."""
+
+    method: str
+    target: str
+    """Path and query."""
+    headers: tuple[tuple[str, str], ...]
+    """The caller's own: nothing of the configuration, and no credentials of ours."""
+    body: bytes
+    """Empty if it was sent piece by piece."""
+    type: Any
+    """What the caller wants the data to be; None if he did not say."""
+    request_id: str
+    idempotency_key: str | None
+    attempts: int
+    """How often the service was tried."""
+
+
 class ServiceResponse(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """The answer to a call. ``source`` and ``stale`` always tell the truth about where it comes from."""
 

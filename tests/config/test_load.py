@@ -143,8 +143,8 @@ def test_every_fault_is_found_at_once_also_beside_others():
         "services[1].retry.jitter": "must be one of 'none', 'full', 'equal', 'decorrelated', not 'ful'",
         "services[1].timeout": "must be a table, not a text",
         "services[2].fallbacks": "the alternative 'gone' is no service; known: a, b, c, c2",
-        "services[2].fallbacks[1].type": "must be one of 'alternative', 'cache', 'default', 'queue', not 'cash'",
-        "services[2].fallbacks[2].type": "must be one of 'alternative', 'cache', 'default', 'queue'; it is missing",
+        "services[2].fallbacks[1].type": "must be one of 'alternative', 'cache', 'default', 'degrade', 'queue', not 'cash'",
+        "services[2].fallbacks[2].type": "must be one of 'alternative', 'cache', 'default', 'degrade', 'queue'; it is missing",
         "services[3].name": "there is a service 'a' already",
         "services[3].instances[0].endpoint": (
             "must start with http:// or https:// and have a host, as https://api.example.com/v1"

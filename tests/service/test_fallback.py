@@ -328,3 +328,141 @@ async def test_a_cache_that_is_configured_anew_begins_empty_and_one_that_is_not_
             config = sg.ServiceConfig("svc", BASE, fallbacks=fallbacks, retry=ONCE)
             await upstream.runtime.reconfigure("svc", config)
             assert (await service.get("/a")).source == kept
+
+
+# ---- conditions
+
+
+@pytest.mark.parametrize(
+    ("conditions", "step", "answers"),
+    [
+        ({"statuses": (503,)}, 503, True),
+        ({"statuses": (503,)}, 500, False),
+        ({"statuses": ("5xx",)}, 500, True),
+        ({"statuses": ("5xx", 404)}, 404, True),
+        ({"statuses": ("4xx",)}, 429, True),
+        ({"statuses": ("4xx",)}, 500, False),
+        ({"statuses": (503,)}, ConnectionError("x"), False),
+        ({"on": ("TRANSPORT",), "statuses": (503,)}, 503, False),
+        ({"when": lambda error: error.status == 404}, 404, True),
+        ({"when": lambda error: error.status == 404}, 500, False),
+        ({"on": ("HTTP_STATUS",), "when": lambda error: error.attempts > 1}, 500, False),
+    ],
+)
+async def test_each_is_for_the_answers_and_errors_that_it_names(conditions, step, answers) -> None:
+    async with running(step, retry=ONCE, fallbacks=(sg.DefaultFallback(1, **conditions),)) as (service, _):
+        assert isinstance(await outcome_of(service.get("/a")), sg.ServiceResponse) is answers
+
+
+async def test_a_condition_that_raises_is_a_fallback_that_failed() -> None:
+    bad, good = sg.DefaultFallback(1, when=lambda error: error.nothing), sg.DefaultFallback(2)
+    async with running(500, fallbacks=(bad, good)) as (service, _):
+        response = await service.get("/a")
+    assert response.data == 2
+    assert response.error.__notes__ == ["fallback 'default' failed: its condition raised AttributeError"]
+    assert isinstance(response.error.fallback_errors[0].__cause__, AttributeError)
+
+
+async def test_when_all_fail_the_errors_of_all_are_with_the_first() -> None:
+    fallbacks = (
+        sg.DefaultFallback("x"),
+        sg.DegradeFallback(lambda *_: 1 / 0),
+        sg.AlternativeFallback("backup"),
+    )
+    async with running(by_host(500, 404), fallbacks=fallbacks, others=(backup(),)) as (service, _):
+        error = await outcome_of(service.get("/a", type=Items))
+        again = await service.try_request("GET", "/a", type=Items)
+    assert isinstance(error, sg.HTTPStatusError)
+    assert error.status == 500
+    assert [type(one) for one in error.fallback_errors] == [sg.FallbackFailed] * 3
+    assert isinstance(error.fallback_errors[1].__cause__, ZeroDivisionError)
+    assert error.fallback_errors[2].__cause__.status == 404
+    assert len(again.error.fallback_errors) == 3
+
+
+@pytest.mark.parametrize("statuses", [(99,), ("3xx",), (True,), ("503",)])
+def test_a_status_that_is_none_is_refused(statuses) -> None:
+    with pytest.raises(sg.ConfigError, match="must be an HTTP status"):
+        sg.CacheFallback(statuses=statuses)
+
+
+# ---- graceful degradation
+
+
+async def test_a_function_builds_a_reduced_answer() -> None:
+    seen = []
+
+    def reduced(error, call):
+        seen.append((error, call))
+        return {"items": [], "why": error.code}
+
+    async with running(503, retry=ONCE, fallbacks=(sg.DegradeFallback(reduced),)) as (service, upstream):
+        response = await service.post("/a", params={"b": 1}, json={"c": 2}, headers={"X-One": "1"})
+        figures = upstream.runtime.metrics.get("svc")
+    assert (response.source, response.stale, response.status) == ("degraded", False, None)
+    assert response.data == {"items": [], "why": "HTTP_STATUS"}
+    ((error, call),) = seen
+    assert response.error is error
+    assert (call.method, call.target, call.body, call.type) == ("POST", "/a?b=1", b'{"c":2}', None)
+    assert dict(call.headers)["X-One"] == "1"
+    assert (call.request_id, call.attempts, call.idempotency_key) == (response.request_id, 1, None)
+    assert figures.fallbacks_by_source == {"degraded": 1}
+
+
+async def test_it_may_be_async_and_becomes_the_callers_type(autojump_clock) -> None:
+    async def reduced(error, call):
+        await trio.sleep(0.5)
+        return {"items": [1]}
+
+    async with running(503, retry=ONCE, fallbacks=(sg.DegradeFallback(reduced),)) as (service, _):
+        response = await service.get("/a", type=Items)
+    assert response.data == Items([1])
+    assert response.elapsed == 0.5
+
+
+async def test_it_has_a_time_of_its_own_when_that_of_the_call_is_over(autojump_clock) -> None:
+    async def reduced(error, call):
+        await trio.sleep(0.5)
+        return 1
+
+    async def too_slow(error, call):
+        await trio.sleep_forever()
+
+    fallbacks = (sg.DegradeFallback(too_slow, timeout=2.0), sg.DegradeFallback(reduced))
+    async with running(hang, fallbacks=fallbacks) as (service, _):
+        response = await service.get("/a", timeout=3)
+    assert (response.data, response.elapsed) == (1, 5.5)
+    assert response.error.code == "TIMEOUT"
+    assert "longer than 2 s" in str(response.error.fallback_errors[0])
+
+
+async def test_a_cancelled_caller_takes_it_along(autojump_clock) -> None:
+    ended = []
+
+    async def slow(error, call):
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(trio.current_time())
+
+    async with running(503, retry=ONCE, fallbacks=(sg.DegradeFallback(slow, timeout=60),)) as (service, _):
+        begun = trio.current_time()
+        with trio.move_on_after(1) as scope:
+            await service.get("/a")
+    assert scope.cancelled_caught
+    assert ended == [begun + 1]
+
+
+async def test_what_it_gives_that_does_not_fit_is_its_failure() -> None:
+    fallbacks = (sg.DegradeFallback(lambda *_: {"items": "no"}), sg.DefaultFallback({"items": []}))
+    async with running(503, retry=ONCE, fallbacks=fallbacks) as (service, _):
+        response = await service.get("/a", type=Items)
+    assert (response.source, response.data) == ("default", Items([]))
+
+
+async def test_a_body_that_was_sent_in_pieces_is_not_there() -> None:
+    async def pieces():
+        yield b"x"
+
+    async with running(503, retry=ONCE, fallbacks=(sg.DegradeFallback(lambda _, call: call.body),)) as (service, _):
+        assert (await service.post("/a", content=pieces())).data == b""
