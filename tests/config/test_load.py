@@ -111,6 +111,7 @@ def test_a_byte_order_mark_does_no_harm(write):
 
 
 def test_every_fault_is_found_at_once_also_beside_others():
+    kinds = "'alternative', 'cache', 'default', 'degrade', 'queue'"
     found = faults(
         {
             "grase": 1,
@@ -143,8 +144,8 @@ def test_every_fault_is_found_at_once_also_beside_others():
         "services[1].retry.jitter": "must be one of 'none', 'full', 'equal', 'decorrelated', not 'ful'",
         "services[1].timeout": "must be a table, not a text",
         "services[2].fallbacks": "the alternative 'gone' is no service; known: a, b, c, c2",
-        "services[2].fallbacks[1].type": "must be one of 'alternative', 'cache', 'default', 'degrade', 'queue', not 'cash'",
-        "services[2].fallbacks[2].type": "must be one of 'alternative', 'cache', 'default', 'degrade', 'queue'; it is missing",
+        "services[2].fallbacks[1].type": f"must be one of {kinds}, not 'cash'",
+        "services[2].fallbacks[2].type": f"must be one of {kinds}; it is missing",
         "services[3].name": "there is a service 'a' already",
         "services[3].instances[0].endpoint": (
             "must start with http:// or https:// and have a host, as https://api.example.com/v1"
