@@ -6,12 +6,22 @@ from switchgear.runtime import Event
 
 
 class BreakerChanged(Event, frozen=True, kw_only=True, tag=True):
-    """A circuit breaker went from one state to another."""
+    """A circuit breaker went from one state to another, for this ``reason`` and with these figures."""
 
     service: str
     old: str
     new: str
     reason: str
+    calls: int = 0
+    """In its window; 0 where only failures are counted."""
+    failures: int = 0
+    """Of those."""
+    slow: int = 0
+    """Of those, the slow ones."""
+    trips: int = 0
+    """Openings, without a stable time between them."""
+    open_for: float | None = None
+    """Seconds that it stays open, if it has opened."""
 
 
 class CallsPaused(Event, frozen=True, kw_only=True, tag=True):

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final, overload
 
 import trio
 
 from switchgear.actors import errors
+from switchgear.actors.machines.breaker import BreakerState
 from switchgear.actors.service import arguments
 from switchgear.actors.service.arguments import Content, Priority
 from switchgear.actors.service.decode import check_type
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from switchgear.runtime import Ref
 
 T = TypeVar("T")
+_FORCED = {
+    "open": BreakerState.FORCED_OPEN,
+    "closed": BreakerState.FORCED_CLOSED,
+    "observing": BreakerState.OBSERVING,
+    None: None,
+}
 Call: TypeAlias = Coroutine[Any, Any, ServiceResponse[Any]]
 
 
@@ -70,8 +77,22 @@ class Service:
 
     @property
     def breaker(self) -> str:
-        """State of the circuit breaker: ``closed``, ``open`` or ``half_open``."""
+        """State of the circuit breaker: ``closed``, ``open``, ``half_open``, or what an operator has made of it
+        (`force_breaker`): ``forced_open``, ``forced_closed``, ``observing``.
+        """
         return self._state.breaker.state.value
+
+    def force_breaker(self, to: Literal["open", "closed", "observing"] | None) -> None:
+        """Take the circuit breaker into your own hands, or (None) give it back. It holds through crashes of the actor.
+
+        Args:
+            to: ``"open"`` lets no call through; ``"closed"`` lets all through, and counts nothing; ``"observing"`` lets
+                all through, counts, and tells by an event each time that it would have opened. None leaves it to
+                itself: what was open goes on half-open, by trials, and the others closed.
+        """
+        if to not in _FORCED:
+            raise errors.InvalidRequest(f"the breaker is forced to one of {', '.join(map(repr, _FORCED))}, not {to!r}")
+        self._state.breaker.force(_FORCED[to], trio.current_time())
 
     @property
     def limiter(self) -> LimiterStatus:

@@ -97,7 +97,7 @@ class Runtime:
             await self._start(config)
 
     async def _start(self, config: ServiceConfig) -> Service:
-        state = ServiceState(config, f"{_SERVICES}/{config.name}", self._system.events.publish)
+        state = ServiceState(config, f"{_SERVICES}/{config.name}", self._system.events.publish, self._system.rng)
         state.queue = self.queue.put
         try:
             ref = await self._launch(config, state)

@@ -4,6 +4,7 @@ from .auth import ApiKeyAuth as ApiKeyAuth
 from .auth import Auth as Auth
 from .auth import BasicAuth as BasicAuth
 from .auth import BearerAuth as BearerAuth
+from .breaker import BreakerConfig as BreakerConfig
 from .fallback import AlternativeFallback as AlternativeFallback
 from .fallback import CacheFallback as CacheFallback
 from .fallback import DefaultFallback as DefaultFallback
@@ -12,7 +13,6 @@ from .fallback import Fallback as Fallback
 from .load import Fault as Fault
 from .load import check_config as check_config
 from .load import load_config as load_config
-from .policy import BreakerConfig as BreakerConfig
 from .policy import BulkheadConfig as BulkheadConfig
 from .policy import HealthCheckConfig as HealthCheckConfig
 from .policy import HedgeConfig as HedgeConfig

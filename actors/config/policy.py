@@ -1,4 +1,4 @@
-"""How a service is called: breaker, retries, limits, timeouts, bulkhead. All times are seconds."""
+"""How a service is called: retries, limits, timeouts, bulkhead. All times are seconds."""
 
 from __future__ import annotations
 
@@ -11,20 +11,6 @@ from .record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class BreakerConfig(Record, frozen=True, forbid_unknown_fields=True):
-    """When the circuit breaker opens, and how it finds its way back."""
-
-    failure_threshold: Count = 5
-    """This many failures within ``monitoring_period`` open it."""
-    reset_timeout: Positive = 30.0
-    """How long it stays open before it lets a trial through."""
-    monitoring_period: Positive = 60.0
-    """Older failures do not count."""
-    half_open_max_requests: Count = 1
-    """Trials at once while it is half-open; as many successes close it."""
-    enabled: bool = True
 
 
 class RetryBudget(Record, frozen=True, forbid_unknown_fields=True):

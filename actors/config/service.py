@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from .auth import Auth
+from .breaker import BreakerConfig
 from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, between
 from .fallback import Fallback
 from .policy import (
-    BreakerConfig,
     BulkheadConfig,
     HealthCheckConfig,
     HedgeConfig,

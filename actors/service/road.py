@@ -32,6 +32,7 @@ from ..transport.door import read_whole
 from .decode import decode
 from .hedge import hedged
 from .messages import ServiceResponse
+from .outcome import FAILURE, SUCCESS
 from .upload import Upload
 from .wires import Wires, harmless
 
@@ -77,6 +78,7 @@ class Road:
         self._gate = gate
         self._limits = state.limits
         self._listens = state.limits.listens
+        self._trusts_success = state.outcome.trusts_success
         self._auth = auth
         self._door = door
         self._wires = Wires(headers, config.timeout)
@@ -163,15 +165,25 @@ class Road:
                 reply = await self._exchange(request, wire, now, target, token.value)
             finally:
                 self._fleet.end(endpoint)
+            settled = True
             if reply.status < 400:
-                settled = True
-                permit.success(reply.ended)
+                if self._trusts_success:
+                    permit.success(reply.ended)
+                else:
+                    self._settle(permit, reply.status, None, reply.ended)
                 if self._listens:
                     self._limits.answered(reply.headers, request.weight, reply.ended)
                 return reply
-            raise self._refusal(request, reply, permit, token, now)
-        except (TransportError, CallTimeout):
-            permit.failure(trio.current_time())
+            refusal = self._refusal(request, reply, token, now)
+            self._settle(permit, reply.status, refusal, trio.current_time())
+            try:
+                raise refusal
+            finally:
+                del refusal  # else it knows itself, by its traceback
+        except ServiceError as error:
+            if tried and not settled:
+                settled = True
+                self._settle(permit, getattr(error, "status", None), error, trio.current_time())
             raise
         finally:
             # Unsettled here: a refusal on our own side, or the caller has gone. The service is not to blame for
@@ -179,8 +191,18 @@ class Road:
             if not settled:
                 now = trio.current_time()
                 if tried and now >= request.deadline:
-                    permit.failure(now)
+                    self._settle(permit, None, CallTimeout("the call's own time is over"), now)
                 permit.cancel(now)
+
+    def _settle(self, permit: Permit, status: int | None, error: ServiceError | None, now: float) -> None:
+        """Tell the breaker how it ended."""
+        outcome = self._state.outcome.of(status, error)
+        if outcome is FAILURE:
+            permit.failure(now)
+        elif outcome is SUCCESS:
+            permit.success(now)
+        else:
+            permit.cancel(now)
 
     def _count(self, request: Request, now: float) -> None:
         """One attempt more; the first of a call is what the retry budget is a share of."""
@@ -193,6 +215,8 @@ class Road:
         permit = self._state.breaker.try_acquire(now)
         if permit is None:
             at = self._state.breaker.retry_at(now)
+            if at == math.inf:
+                raise CircuitOpen("an operator lets no calls through", retryable=False)
             wait = "" if at is None else f"; the next trial is in {max(0.0, at - now):.3g} s"
             raise CircuitOpen(f"the circuit breaker is {self._state.breaker.state.value}{wait}", retry_at=at)
         return permit
@@ -272,16 +296,10 @@ class Road:
         headers = tuple(pair for pair in wire.headers if pair[0].lower() != "content-type")
         return Wire("GET", onward, headers, constant=wire.constant, replayable=True)
 
-    def _refusal(
-        self, request: Request, reply: Reply, permit: Permit, token: Token[Credentials], sent: float
-    ) -> ServiceError:
-        """What an error status means: to the breaker, to the limits, to the token cache, and to the caller."""
+    def _refusal(self, request: Request, reply: Reply, token: Token[Credentials], sent: float) -> ServiceError:
+        """What an error status means: to the limits, to the token cache, and to the caller."""
         now = trio.current_time()
         after = self._limits.refused(reply.status, reply.headers, sent=sent, weight=request.weight, now=now)
-        if reply.status >= 500:
-            permit.failure(now)
-        else:  # the service works: what it refuses is the request
-            permit.success(now)
         if reply.status == 401:
             self._auth.refused(token)
             return AuthFailed("the service answered 401: it does not take our credentials")

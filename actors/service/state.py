@@ -23,8 +23,10 @@ from ..metrics.records import Report
 from ..transport import PoolCounts
 from .cache import ResponseCache
 from .limits import Limits
+from .outcome import Classifier
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable
 
     from switchgear.runtime import Event, Ref
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 class ServiceState:
     """The memory of one service."""
 
-    def __init__(self, config: ServiceConfig, path: str, emit: Callable[[Event], None]) -> None:
+    def __init__(self, config: ServiceConfig, path: str, emit: Callable[[Event], None], rng: random.Random) -> None:
         self.name = config.name
         self.path = path
         self.config = Watch(config)
@@ -55,6 +57,7 @@ class ServiceState:
         self.queue: Callable[[str, Request, ServiceError], Awaitable[None]] | None = None
         """Keeps a call of the service named that failed of this; raises FallbackFailed. None if there is no queue."""
         self._emit = emit
+        self._rng = rng
         self._tune(config, None)
 
     def reconfigure(self, config: ServiceConfig) -> None:
@@ -83,12 +86,13 @@ class ServiceState:
 
     def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
         if old is None:
-            self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
+            self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed, rng=self._rng)
         elif config.breaker != old.breaker:
             kept = self.breaker.snapshot()
             self.breaker.retire()
-            self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed)
+            self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed, rng=self._rng)
             self.breaker.restore(kept)
+        self.outcome = Classifier(config.breaker)
         self._tune_budget(config.retry.budget)
         self._tune_hedge(config.hedge)
         if old is None:
@@ -116,7 +120,21 @@ class ServiceState:
             self.recent.tune(config.quantile)
 
     def _breaker_changed(self, old: BreakerState, new: BreakerState, reason: str, now: float) -> None:
-        self._emit(BreakerChanged(path=self.path, service=self.name, old=old.value, new=new.value, reason=reason))
+        (calls, failures, slow), trips, open_for = self.breaker.figures
+        self._emit(
+            BreakerChanged(
+                path=self.path,
+                service=self.name,
+                old=old.value,
+                new=new.value,
+                reason=reason,
+                calls=calls,
+                failures=failures,
+                slow=slow,
+                trips=trips,
+                open_for=open_for,
+            )
+        )
 
 
 def _cache_config(config: ServiceConfig) -> CacheFallback | None:

@@ -40,7 +40,8 @@ class Board:
 
     def breaker(self, service: str) -> str:
         """The state of a breaker as it is shown: what is not closed stands out without colour too."""
-        return {"closed": "closed", "open": "OPEN", "half_open": "HALF-OPEN"}[self.runtime.service(service).breaker]
+        state = self.runtime.service(service).breaker
+        return state if state == "closed" else state.upper().replace("_", "-")
 
     def rows(self) -> list[tuple[str, ...]]:
         """A row for each service, under `HEADINGS`."""

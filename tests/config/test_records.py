@@ -211,7 +211,9 @@ def test_a_header_cannot_split_a_request_and_is_not_quoted(value):
 def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(ConfigError) as caught:
         BreakerConfig(0, -1.0, math.nan, True, "yes")
-    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == list(BreakerConfig.__struct_fields__)
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == list(BreakerConfig.__struct_fields__)[
+        :5
+    ]
 
 
 GOOD_URLS = [
