@@ -57,6 +57,7 @@ from switchgear.actors.errors import TransportError as TransportError
 from switchgear.actors.errors import UnknownService as UnknownService
 from switchgear.actors.instance import HealthStatus as HealthStatus
 from switchgear.actors.instance import ServiceInstance as ServiceInstance
+from switchgear.actors.machines.breaker import BreakerState as BreakerState
 from switchgear.actors.machines.breaker import CircuitBreaker as CircuitBreaker
 from switchgear.actors.machines.bucket import TokenBucket as TokenBucket
 from switchgear.actors.machines.histogram import LatencyHistogram as LatencyHistogram

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 project = "Switchgear"
@@ -11,7 +13,8 @@ author = "The Switchgear founders"
 copyright = "2026, The Switchgear founders"  # noqa: A001 - Sphinx wants this name
 release = version = version_of("switchgear")
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio"]
+sys.path.insert(0, str(Path(__file__).parent))
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio", "transitions"]
 html_theme = "furo"
 html_title = f"Switchgear {release}"
 exclude_patterns = ["_build"]
