@@ -5,6 +5,10 @@ from .auth import Auth as Auth
 from .auth import BasicAuth as BasicAuth
 from .auth import BearerAuth as BearerAuth
 from .breaker import BreakerConfig as BreakerConfig
+from .bulkhead import AimdConfig as AimdConfig
+from .bulkhead import BulkheadConfig as BulkheadConfig
+from .bulkhead import CoDelConfig as CoDelConfig
+from .bulkhead import Gradient2Config as Gradient2Config
 from .fallback import AlternativeFallback as AlternativeFallback
 from .fallback import CacheFallback as CacheFallback
 from .fallback import DefaultFallback as DefaultFallback
@@ -13,7 +17,6 @@ from .fallback import Fallback as Fallback
 from .load import Fault as Fault
 from .load import check_config as check_config
 from .load import load_config as load_config
-from .policy import BulkheadConfig as BulkheadConfig
 from .policy import HealthCheckConfig as HealthCheckConfig
 from .policy import HedgeConfig as HedgeConfig
 from .policy import PushbackConfig as PushbackConfig

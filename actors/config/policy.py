@@ -1,4 +1,4 @@
-"""How a service is called: retries, limits, timeouts, bulkhead. All times are seconds."""
+"""How a service is called: retries, limits, timeouts. All times are seconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..errors import ErrorCode
-from .check import Count, CountOrZero, FromZero, HeaderName, Path, Pause, Positive, between
+from .check import Count, FromZero, HeaderName, Path, Pause, Positive, between
 from .record import Record
 
 if TYPE_CHECKING:
@@ -100,15 +100,6 @@ class TimeoutConfig(Record, frozen=True, forbid_unknown_fields=True):
     """Sent with each attempt if it is set (``X-Request-Timeout-Ms``, say): how many milliseconds there are left."""
     margin: FromZero = 0.0
     """Seconds that are taken off that, for the way back."""
-
-
-class BulkheadConfig(Record, frozen=True, forbid_unknown_fields=True):
-    """How many calls a service may have under way and waiting."""
-
-    max_concurrent: Count = 100
-    max_queue: CountOrZero = 1000
-    when_full: Literal["wait", "fail"] = "wait"
-    """What a call meets that finds the queue full: wait for room within its deadline, or Overloaded at once."""
 
 
 class HealthCheckConfig(Record, frozen=True, forbid_unknown_fields=True):

@@ -9,10 +9,10 @@ import msgspec
 
 from .auth import Auth
 from .breaker import BreakerConfig
+from .bulkhead import BulkheadConfig
 from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, between
 from .fallback import Fallback
 from .policy import (
-    BulkheadConfig,
     HealthCheckConfig,
     HedgeConfig,
     PushbackConfig,

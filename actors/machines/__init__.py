@@ -16,6 +16,9 @@ from .breaker import CircuitBreaker as CircuitBreaker
 from .breaker import Permit as Permit
 from .bucket import TokenBucket as TokenBucket
 from .buckets import AllOf as AllOf
+from .codel import CoDel as CoDel
+from .concurrency import AimdLimit as AimdLimit
+from .concurrency import Gradient2Limit as Gradient2Limit
 from .health import HealthTracker as HealthTracker
 from .histogram import LatencyHistogram as LatencyHistogram
 from .limiter import Limiter as Limiter
