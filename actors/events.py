@@ -22,6 +22,8 @@ class BreakerChanged(Event, frozen=True, kw_only=True, tag=True):
     """Openings, without a stable time between them."""
     open_for: float | None = None
     """Seconds that it stays open, if it has opened."""
+    scope: str = ""
+    """The instance or operation that it is for; empty if it is for the whole service."""
 
 
 class CallsPaused(Event, frozen=True, kw_only=True, tag=True):

@@ -80,7 +80,12 @@ class Service:
         """State of the circuit breaker: ``closed``, ``open``, ``half_open``, or what an operator has made of it
         (`force_breaker`): ``forced_open``, ``forced_closed``, ``observing``.
         """
-        return self._state.breaker.state.value
+        return self._state.breakers.state.value
+
+    @property
+    def breakers(self) -> dict[str, str]:
+        """The same of each instance or operation that has been called, where these have breakers of their own."""
+        return self._state.breakers.states()
 
     def force_breaker(self, to: Literal["open", "closed", "observing"] | None) -> None:
         """Take the circuit breaker into your own hands, or (None) give it back. It holds through crashes of the actor.
@@ -92,7 +97,7 @@ class Service:
         """
         if to not in _FORCED:
             raise errors.InvalidRequest(f"the breaker is forced to one of {', '.join(map(repr, _FORCED))}, not {to!r}")
-        self._state.breaker.force(_FORCED[to], trio.current_time())
+        self._state.breakers.force(_FORCED[to], trio.current_time())
 
     @property
     def limiter(self) -> LimiterStatus:

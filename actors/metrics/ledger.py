@@ -73,7 +73,7 @@ class Ledger:
             account.figures,
             uptime=now - account.since,
             last_error_age=None if error is None else max(0.0, now - error[1]),
-            breaker=account.state.breaker.state.value,
+            breaker=account.state.breakers.state.value,
             connections=_connections(account),
         )
 
@@ -105,7 +105,7 @@ def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
         retries=total.retries,
         fallbacks=sum(total.fallbacks.values()),
         fallbacks_by_source=dict(total.fallbacks),
-        breaker=account.state.breaker.state.value,
+        breaker=account.state.breakers.state.value,
         connections=_connections(account),
         last_error=None if last is None else last[0],
         last_error_age=None if last is None else max(0.0, now - last[1]),

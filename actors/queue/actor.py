@@ -190,7 +190,7 @@ class QueueActor(Actor):
         if state is None:  # it is being removed
             self._schedule.configure(service, None)
             return
-        at = state.breaker.retry_at(trio.current_time())
+        at = state.breakers.retry_at(trio.current_time())
         if at is not None:
             self._schedule.hold(service, max(_wall(at), now + _LEAST))
         for entry, reason in self._schedule.take(service, now):

@@ -19,6 +19,7 @@ from .credentials import Authenticator
 from .fleet import Fleet
 from .gate import Gate
 from .road import Road
+from .target import Target
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ..transport import Door
     from .messages import Request, ServiceResponse
     from .state import ServiceState
-    from .target import Target
 
 
 class ServiceActor(Actor):
@@ -130,7 +130,7 @@ class ServiceActor(Actor):
             limits.changed = self._gate.changed
         door = self._door_for(config)
         if self._fleet is None or self._fleet.balancer != config.balancer:  # else it goes on with what is outstanding
-            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng, self._keep_only)
+            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng, self._moved)
         return Road(
             config,
             state,
@@ -150,9 +150,13 @@ class ServiceActor(Actor):
             self._door, self._way = self._open_door(config, self._state), config.way
         return self._door
 
-    def _keep_only(self, targets: set[Target]) -> None:
+    def _moved(self, instances: InstanceSet) -> None:
+        """Connections and breakers are kept of instances that there still are."""
         if self._door is not None:
-            self._door.keep_only(targets)
+            self._door.keep_only({Target.parse(one.endpoint) for one in instances.instances})
+        self._state.breakers.keep_only(
+            {one.id for one in instances.instances}, routable={one.id for one in instances.routable}
+        )
 
     def _constant_headers(self, config: ServiceConfig) -> tuple[tuple[str, str], ...]:
         """Of every request: the configuration's replace ours."""

@@ -36,10 +36,10 @@ class Fleet:
         instances: Watch[InstanceSet],
         balancer: str,
         rng: random.Random,
-        keep_only: Callable[[set[Target]], None],
+        changed: Callable[[InstanceSet], None],
     ) -> None:
         self.balancer = balancer
-        self._keep_only = keep_only  # told which addresses there still are
+        self._changed = changed  # told which instances there are
         self._instances = instances
         self._balancer = _BALANCERS[balancer](rng)
         self._endpoints: dict[str, Endpoint] = {}
@@ -78,4 +78,4 @@ class Fleet:
             endpoint.weight = one.weight
             self._endpoints[one.id] = endpoint
         self._balancer.update(list(self._endpoints.values()))
-        self._keep_only({Target.parse(one.endpoint) for one in instances.instances})
+        self._changed(instances)

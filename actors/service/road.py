@@ -29,6 +29,7 @@ from ..errors import (
 from ..machines import retry
 from ..transport import Reply, Wire
 from ..transport.door import read_whole
+from .admission import Admission
 from .decode import decode
 from .hedge import hedged
 from .messages import ServiceResponse
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ..machines.limiter import Waiter
     from ..machines.tokens import Token
     from ..transport import Answer, Door
+    from .admission import Chosen
     from .credentials import Authenticator, Credentials
     from .fleet import Fleet
     from .gate import Gate
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from .state import ServiceState
     from .stream import StreamResponse
     from .target import Target
+
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -78,6 +81,7 @@ class Road:
         self._gate = gate
         self._limits = state.limits
         self._listens = state.limits.listens
+        self._admission = Admission(state.breakers, fleet)
         self._trusts_success = state.outcome.trusts_success
         self._auth = auth
         self._door = door
@@ -109,6 +113,8 @@ class Road:
                 return response
             except ServiceError as error:
                 self._signed(error, request)
+                if isinstance(error, CircuitOpen) and request.progress.last_error is not None:
+                    break  # the breaker has opened meanwhile: what went wrong first says more than that
                 delay = self._retry_delay(error, request, deadline, waited)
                 if delay is None:
                     request.progress.last_error = None
@@ -116,9 +122,7 @@ class Road:
                 request.progress.last_error = error
             await trio.sleep(delay)
             now, waited = trio.current_time(), delay
-            if self._state.breaker.retry_at(now) is not None:
-                # The breaker opened meanwhile: what went wrong first says more than CIRCUIT_OPEN.
-                raise cast("ServiceError", request.progress.take())
+        raise cast("ServiceError", request.progress.take())
 
     async def _hedged(
         self, hedge: HedgeConfig, request: Request, now: float, deadline: float, tried_at: list[str]
@@ -146,15 +150,16 @@ class Road:
     async def _attempt(self, request: Request, now: float, deadline: float, tried_at: list[str]) -> Reply:
         if now >= request.deadline:
             raise CallTimeout("its time was over before it could be tried")
-        permit = self._admit(now)
+        permit, chosen = self._admission.admit(request, tried_at, now)
         tried = settled = False
         try:
             gate = self._gate
             if gate is not None and not gate.limiter.admits(now, request.weight):
                 turn = await gate.enter(now, deadline, request.weight, request.priority)
-                permit = self._admit_again(permit, gate, turn)
                 now = trio.current_time()
-            endpoint, target = self._fleet.pick(tried_at)
+                permit.cancel(now)
+                permit, chosen = self._admit_again(request, tried_at, now, gate, turn)
+            endpoint, target = chosen or self._fleet.pick(tried_at)
             tried_at.append(endpoint.id)  # another attempt prefers another instance
             token = self._auth.credentials(now)
             self._count(request, now)
@@ -211,27 +216,17 @@ class Road:
             budget.deposit(now)
         request.progress.attempts += 1
 
-    def _admit(self, now: float) -> Permit:
-        permit = self._state.breaker.try_acquire(now)
-        if permit is None:
-            at = self._state.breaker.retry_at(now)
-            if at == math.inf:
-                raise CircuitOpen("an operator lets no calls through", retryable=False)
-            wait = "" if at is None else f"; the next trial is in {max(0.0, at - now):.3g} s"
-            raise CircuitOpen(f"the circuit breaker is {self._state.breaker.state.value}{wait}", retry_at=at)
-        return permit
-
-    def _admit_again(self, permit: Permit, gate: Gate, turn: Waiter) -> Permit:
+    def _admit_again(
+        self, request: Request, tried_at: list[str], now: float, gate: Gate, turn: Waiter
+    ) -> tuple[Permit, Chosen | None]:
         """After a wait for a turn: hundreds may have queued while the breaker was closed, and it may have opened since.
 
         They would all be sent to a service that is known to be down. The permit is exchanged, which also makes sure
         that a trial counts from when it is made.
         """
-        now = trio.current_time()
-        permit.cancel(now)
         try:
-            return self._admit(now)
-        except CircuitOpen:
+            return self._admission.admit(request, tried_at, now)
+        except ServiceError:
             gate.give_back(turn)
             raise
 

@@ -13,14 +13,13 @@ import trio
 from switchgear.runtime import MailboxFull, Watch
 
 from ..config import CacheFallback, ServiceConfig
-from ..events import BreakerChanged
-from ..machines.breaker import CircuitBreaker
 from ..machines.budget import Budget
 from ..machines.meter import Meter
 from ..machines.recent import RecentQuantile
 from ..machines.tokens import TokenCache
 from ..metrics.records import Report
 from ..transport import PoolCounts
+from .breakers import Breakers
 from .cache import ResponseCache
 from .limits import Limits
 from .outcome import Classifier
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from ..config import HedgeConfig, RetryBudget
     from ..errors import ServiceError
-    from ..machines.breaker import BreakerState
     from .credentials import Credentials
     from .messages import Request
 
@@ -57,7 +55,7 @@ class ServiceState:
         self.queue: Callable[[str, Request, ServiceError], Awaitable[None]] | None = None
         """Keeps a call of the service named that failed of this; raises FallbackFailed. None if there is no queue."""
         self._emit = emit
-        self._rng = rng
+        self.breakers = Breakers(config.breaker, config.name, path, emit, rng)
         self._tune(config, None)
 
     def reconfigure(self, config: ServiceConfig) -> None:
@@ -85,13 +83,7 @@ class ServiceState:
             self.meter.give_back(delta)
 
     def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
-        if old is None:
-            self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed, rng=self._rng)
-        elif config.breaker != old.breaker:
-            kept = self.breaker.snapshot()
-            self.breaker.retire()
-            self.breaker = CircuitBreaker(config.breaker, on_change=self._breaker_changed, rng=self._rng)
-            self.breaker.restore(kept)
+        self.breakers.tune(config.breaker)
         self.outcome = Classifier(config.breaker)
         self._tune_budget(config.retry.budget)
         self._tune_hedge(config.hedge)
@@ -118,23 +110,6 @@ class ServiceState:
             self.recent = RecentQuantile(config.quantile)
         else:
             self.recent.tune(config.quantile)
-
-    def _breaker_changed(self, old: BreakerState, new: BreakerState, reason: str, now: float) -> None:
-        (calls, failures, slow), trips, open_for = self.breaker.figures
-        self._emit(
-            BreakerChanged(
-                path=self.path,
-                service=self.name,
-                old=old.value,
-                new=new.value,
-                reason=reason,
-                calls=calls,
-                failures=failures,
-                slow=slow,
-                trips=trips,
-                open_for=open_for,
-            )
-        )
 
 
 def _cache_config(config: ServiceConfig) -> CacheFallback | None:

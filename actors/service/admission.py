@@ -1,0 +1,67 @@
+"""Which breaker lets a call in, and if the instances have breakers of their own, to which of them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import CircuitOpen
+from ..machines.breaker import OPEN
+from .breakers import operation
+
+if TYPE_CHECKING:
+    from ..machines.balancer import Endpoint
+    from ..machines.breaker import BreakerState, Permit
+    from .breakers import Breakers
+    from .fleet import Fleet
+    from .messages import Request
+    from .target import Target
+
+    Chosen: TypeAlias = tuple[Endpoint, Target]
+
+
+class Admission:
+    """Asks the breakers of a service."""
+
+    __slots__ = ("_breakers", "_fleet")
+
+    def __init__(self, breakers: Breakers, fleet: Fleet) -> None:
+        self._breakers = breakers
+        self._fleet = fleet
+
+    def admit(self, request: Request, tried_at: list[str], now: float) -> tuple[Permit, Chosen | None]:
+        """The breaker's leave; and the instance, if it is the instances that have breakers.
+
+        Raises CircuitOpen, or NoHealthyInstances.
+        """
+        breakers = self._breakers
+        if breakers.scope == "instance":
+            return self._to_one(tried_at, now)
+        breaker = breakers.one if breakers.scope == "service" else breakers.of(operation(request), now)
+        permit = breaker.try_acquire(now)
+        if permit is None:
+            raise _shut(breaker.state, breaker.retry_at(now), now)
+        return permit, None
+
+    def _to_one(self, tried_at: list[str], now: float) -> tuple[Permit, Chosen]:
+        """The balancer's choice among the instances whose breakers let the call in."""
+        refused: dict[str, float] = {}
+        while True:
+            chosen = self._fleet.pick([*tried_at, *refused])
+            if chosen[0].id in refused:  # all others have been tried: better one of those again
+                chosen = self._fleet.pick(list(refused))
+            name = chosen[0].id
+            if name in refused:
+                raise _shut(OPEN, min(refused.values()), now)
+            breaker = self._breakers.of(name, now)
+            permit = breaker.try_acquire(now)
+            if permit is not None:
+                return permit, chosen
+            refused[name] = breaker.retry_at(now) or now
+
+
+def _shut(state: BreakerState, at: float | None, now: float) -> CircuitOpen:
+    if at == math.inf:
+        return CircuitOpen("an operator lets no calls through", retryable=False)
+    wait = "" if at is None else f"; the next trial is in {max(0.0, at - now):.3g} s"
+    return CircuitOpen(f"the circuit breaker is {state.value}{wait}", retry_at=at)

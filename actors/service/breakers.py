@@ -1,0 +1,146 @@
+"""The circuit breakers of one service: one for all its calls, or one for each instance or operation.
+
+Those of instances and operations are made when they are first called, and the least used are forgotten: a service may
+have any number of paths, and instances come and go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..events import BreakerChanged
+from ..machines.breaker import CLOSED, OPEN, BreakerState, CircuitBreaker
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from switchgear.runtime import Event
+
+    from ..config import BreakerConfig
+    from .messages import Request
+
+_MOST = 1000  # breakers of instances or operations
+_VARIABLE = re.compile(r"/[^/]*\d[^/]*")  # a segment with a digit in it, which is an id more often than not
+
+
+class Breakers:
+    """Outlive the actor, as the rest of its state does."""
+
+    def __init__(
+        self, config: BreakerConfig, name: str, path: str, emit: Callable[[Event], None], rng: random.Random
+    ) -> None:
+        self._config = config
+        self.scope = config.scope
+        """What each is for."""
+        self._name = name
+        self._path = path
+        self._emit = emit
+        self._rng = rng
+        self._forced: BreakerState | None = None
+        self._routable: frozenset[str] = frozenset()
+        self._of: OrderedDict[str, CircuitBreaker] = OrderedDict()
+        self.one = self._new("")
+        """That of the service, if there is one for all."""
+
+    @property
+    def state(self) -> BreakerState:
+        """Of all together: open if there are some, and all of them are."""
+        if self.scope == "service":
+            return self.one.state
+        if self._forced is not None:
+            return self._forced
+        known = [self._of.get(key) for key in self._routable or self._of]
+        return OPEN if known and all(one is not None and one.state is OPEN for one in known) else CLOSED
+
+    def states(self) -> dict[str, str]:
+        """Of each instance or operation that has been called; of the service, under an empty name."""
+        if self.scope == "service":
+            return {"": self.one.state.value}
+        return {key: one.state.value for key, one in self._of.items()}
+
+    def retry_at(self, now: float) -> float | None:
+        """When a call can be let in; None if one would be now, as far as is known."""
+        if self.scope == "service":
+            return self.one.retry_at(now)
+        earliest: float | None = None
+        for one in self._of.values():
+            at = one.retry_at(now)
+            if at is None:
+                return None
+            earliest = at if earliest is None else min(earliest, at)
+        return earliest
+
+    def of(self, key: str, now: float) -> CircuitBreaker:
+        """That of an instance or operation."""
+        one = self._of.get(key)
+        if one is None:
+            one = self._of[key] = self._new(key)
+            if self._forced is not None:
+                one.force(self._forced, now)
+            if len(self._of) > _MOST:
+                self._of.popitem(last=False)
+        else:
+            self._of.move_to_end(key)
+        return one
+
+    def keep_only(self, instances: set[str], *, routable: set[str]) -> None:
+        """These are the instances now, and those that can be called."""
+        if self.scope == "instance":
+            self._routable = frozenset(routable)
+            for gone in self._of.keys() - instances:
+                del self._of[gone]
+
+    def force(self, to: BreakerState | None, now: float) -> None:
+        """An operator's word, for all of them."""
+        self._forced = to
+        for one in (self.one,) if self.scope == "service" else self._of.values():
+            one.force(to, now)
+
+    def tune(self, config: BreakerConfig) -> None:
+        """Take over a configuration, with what has been counted; of another scope there is nothing to take over."""
+        if config == self._config:
+            return
+        same = config.scope == self.scope
+        self._config, self.scope = config, config.scope
+        self.one = self._heir("", self.one)
+        heirs = {key: self._heir(key, one) for key, one in self._of.items()}
+        self._of = OrderedDict(heirs if same else {})
+        self._routable = self._routable if same else frozenset()
+
+    def _heir(self, key: str, old: CircuitBreaker) -> CircuitBreaker:
+        old.retire()
+        heir = self._new(key)
+        heir.restore(old.snapshot())
+        return heir
+
+    def _new(self, key: str) -> CircuitBreaker:
+        return CircuitBreaker(self._config, on_change=partial(self._changed, key), rng=self._rng)
+
+    def _changed(self, key: str, old: BreakerState, new: BreakerState, reason: str, _now: float) -> None:
+        breaker = self._of.get(key, self.one)
+        (calls, failures, slow), trips, open_for = breaker.figures
+        self._emit(
+            BreakerChanged(
+                path=self._path,
+                service=self._name,
+                scope=key,
+                old=old.value,
+                new=new.value,
+                reason=reason,
+                calls=calls,
+                failures=failures,
+                slow=slow,
+                trips=trips,
+                open_for=open_for,
+            )
+        )
+
+
+def operation(request: Request) -> str:
+    """What a request does, as far as its method and path tell: ``GET /users/*/orders`` for ``/users/42/orders``."""
+    path = request.target.partition("?")[0]
+    return f"{request.method} {_VARIABLE.sub('/*', path)}"

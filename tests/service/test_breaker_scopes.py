@@ -1,0 +1,168 @@
+"""Breakers of single instances, and of single operations."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from support.service import BASE, ONCE, after, drain, outcome_of, running
+
+import switchgear as sg
+
+A, B, C = (sg.InstanceConfig(f"http://{name}.test", id=name) for name in "abc")
+EACH = sg.BreakerConfig(failure_threshold=2, reset_timeout=10.0, scope="instance")
+OPERATIONS = sg.BreakerConfig(failure_threshold=2, reset_timeout=10.0, scope="operation")
+
+
+def broken(*hosts):
+    """Those fail, the others answer."""
+    return lambda request: 500 if request.url.host.partition(".")[0] in hosts else 200
+
+
+def hosts(upstream):
+    return [request.url.host[0] for request in upstream.requests]
+
+
+async def test_a_broken_instance_is_left_out_and_the_others_are_called(autojump_clock) -> None:
+    async with running(broken("a"), instances=(A, B, C), breaker=EACH) as (service, upstream):
+        ends = [await outcome_of(service.get("/")) for _ in range(60)]
+        assert sum(isinstance(end, sg.ServiceError) for end in ends) == 2
+        assert hosts(upstream).count("a") == 2
+        assert (service.breaker, service.breakers) == ("closed", {"a": "open", "b": "closed", "c": "closed"})
+
+
+@pytest.mark.parametrize("balancer", ["p2c", "round_robin", "weighted_random"])
+async def test_all_open_is_open_with_the_earliest_trial(balancer, autojump_clock) -> None:
+    async with running(500, instances=(A, B), breaker=EACH, balancer=balancer) as (service, upstream):
+        while service.breaker == "closed":
+            await outcome_of(service.get("/"))
+            await trio.sleep(1)
+        sent = len(upstream.requests)
+        error = await outcome_of(service.get("/"))
+        assert isinstance(error, sg.CircuitOpen)
+        assert set(service.breakers.values()) == {"open"}
+        await trio.sleep(error.retry_at - trio.current_time())
+        assert len(upstream.requests) == sent
+        assert (await outcome_of(service.get("/"))).status == 500  # a trial
+
+
+async def test_an_instance_that_is_mended_comes_back_by_a_trial(autojump_clock) -> None:
+    bad = {"a"}
+
+    def step(request):
+        return 500 if request.url.host[0] in bad else 200
+
+    async with running(step, instances=(A, B), breaker=EACH) as (service, upstream):
+        for _ in range(20):
+            await outcome_of(service.get("/"))
+        bad.clear()
+        await trio.sleep(10)
+        for _ in range(20):
+            assert (await service.get("/")).success
+        assert service.breakers == {"a": "closed", "b": "closed"}
+        assert hosts(upstream)[-10:].count("a") > 0
+
+
+async def test_a_retry_goes_to_one_that_is_not_open_and_rather_again_than_nowhere(autojump_clock) -> None:
+    retry = sg.RetryPolicy(max_attempts=3, base_delay=0.1, statuses=(500,))
+    async with running(broken("a"), instances=(A, B), breaker=EACH, retry=retry) as (service, upstream):
+        for _ in range(10):
+            assert (await service.get("/")).success
+        assert hosts(upstream).count("a") == 2
+    one = sg.BreakerConfig(failure_threshold=1, reset_timeout=100.0, scope="instance")
+    async with running(500, 200, instances=(A, B), breaker=one, retry=retry) as (service, upstream):
+        assert (await service.get("/")).attempts == 2
+        assert len(set(hosts(upstream))) == 2
+
+
+async def test_events_say_which_one(autojump_clock) -> None:
+    async with (
+        running(broken("b"), instances=(A, B), breaker=EACH) as (service, upstream),
+        upstream.runtime.events() as events,
+    ):
+        for _ in range(20):
+            await outcome_of(service.get("/"))
+        (event,) = [one for one in drain(events) if type(one).__name__ == "BreakerChanged"]
+    assert (event.scope, event.new, event.failures) == ("b", "open", 2)
+
+
+async def test_who_waits_for_a_turn_is_sent_to_one_that_is_not_open_by_then(autojump_clock) -> None:
+    one = sg.BreakerConfig(failure_threshold=1, reset_timeout=100.0, scope="instance")
+    limit = sg.RateLimit(1, per=1, burst=1)
+    async with running(broken("a", "b"), instances=(A, B), breaker=one, rate_limit=limit) as (service, upstream):
+        ends = []
+
+        async def call():
+            ends.append(await outcome_of(service.get("/")))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(call)
+    assert sorted(hosts(upstream)) == ["a", "b"]
+    assert [type(end) for end in ends].count(sg.CircuitOpen) == 4
+
+
+async def test_one_operation_may_be_broken(autojump_clock) -> None:
+    def route(request):
+        return 500 if request.url.path.startswith("/reports") else 200
+
+    async with running(route, breaker=OPERATIONS) as (service, upstream):
+        for number in range(5):
+            await outcome_of(service.get(f"/reports/{number}", params={"x": number}))
+            assert (await service.get(f"/users/{number}")).success
+        assert isinstance(await outcome_of(service.get("/reports/77")), sg.CircuitOpen)
+        assert (await outcome_of(service.post("/reports/77"))).status == 500
+        assert service.breakers == {"GET /reports/*": "open", "GET /users/*": "closed", "POST /reports/*": "closed"}
+        assert len(upstream.requests) == 2 + 5 + 1
+
+
+async def test_no_more_breakers_than_a_thousand(autojump_clock) -> None:
+    async with running(200, breaker=OPERATIONS) as (service, _):
+        for number in range(1100):
+            await service.get("/" + "x" * (number + 1))
+        assert len(service.breakers) == 1000
+
+
+async def test_an_operator_speaks_to_all_of_them_also_to_those_to_come(autojump_clock) -> None:
+    async with running(200, instances=(A, B), breaker=EACH) as (service, upstream):
+        for _ in range(10):
+            await service.get("/")
+        service.force_breaker("open")
+        assert isinstance(await outcome_of(service.get("/")), sg.CircuitOpen)
+        await upstream.runtime.registry.deregister("svc", "a")
+        await upstream.runtime.registry.deregister("svc", "b")
+        await upstream.runtime.registry.register(sg.ServiceInstance("c", "svc", endpoint="http://c.test"))
+        error = await outcome_of(service.get("/"))
+        assert (type(error), error.retry_at) == (sg.CircuitOpen, None)
+        assert (service.breaker, service.breakers["c"]) == ("forced_open", "forced_open")
+        service.force_breaker(None)
+        assert (await service.get("/")).success
+        assert service.breakers["c"] == "closed"
+
+
+@pytest.mark.parametrize("scope", ["service", "instance", "operation"])
+async def test_another_configuration_keeps_them_unless_it_is_for_something_else(scope, autojump_clock) -> None:
+    async with running(500, instances=(A,), breaker=EACH) as (service, upstream):
+        for _ in range(2):
+            await outcome_of(service.get("/"))
+        other = sg.BreakerConfig(failure_threshold=3, reset_timeout=10.0, scope=scope)
+        config = sg.ServiceConfig("svc", instances=(A,), retry=ONCE, breaker=other)
+        await upstream.runtime.reconfigure("svc", config)
+        ends_open = isinstance(await outcome_of(service.get("/")), sg.CircuitOpen)
+        assert ends_open is (scope == "instance")
+
+
+async def test_without_an_instance_it_says_so() -> None:
+    async with running(200, base_url=None, breaker=EACH) as (service, _):
+        assert isinstance(await outcome_of(service.get("/")), sg.NoHealthyInstances)
+        assert service.breakers == {}
+
+
+async def test_hedges_go_elsewhere_or_not_at_all(autojump_clock) -> None:
+    slow = after(5.0)
+    async with running(slow, instances=(A, B), breaker=EACH, hedge=sg.HedgeConfig(delay=1.0)) as (service, upstream):
+        await service.get("/")
+        assert sorted(hosts(upstream)) == ["a", "b"]
+
+
+def test_the_base_url_is_one_instance() -> None:
+    assert sg.ServiceConfig("svc", BASE, breaker=EACH).breaker.scope == "instance"
