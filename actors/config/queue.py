@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from .check import Count, Positive, Text, between
+from .check import Count, Positive, between, shown
 from .condition import Conditional
 from .record import Record
 
@@ -12,13 +12,15 @@ _DAY = 86_400.0
 
 
 def _file(value: str) -> str | None:
-    return None if value.strip() else "must be the path of a file, which is made if there is none"
+    if value.strip() and value.isprintable():
+        return None
+    return f"must be the path of a file (which is made if there is none), not {shown(value)}"
 
 
 class QueueConfig(Record, frozen=True, forbid_unknown_fields=True):
     """The queue of a runtime. Nothing runs for it, and nothing is written, unless it is configured."""
 
-    path: Annotated[Text, _file]
+    path: Annotated[str, _file]
     """Of an SQLite file, for this process alone: it is locked. It is made if there is none, with mode 0600; its folder
     has to be there. The bodies of calls are in it as they are. ``":memory:"`` keeps nothing beyond the process: for
     tests, where it follows a mock clock as no disk does."""

@@ -63,7 +63,7 @@ class Desk:
     async def write(self, change: Change) -> Any:
         """Make one change; it is on disk when this returns, with its result.
 
-        If you are cancelled, it has been made or it has not; it is never made later.
+        If you are cancelled, it is made all the same or not at all: not at all unless a thread has it already.
 
         Raises:
             StoreError: it has not been made.

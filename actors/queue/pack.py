@@ -114,8 +114,8 @@ def unpack(call: Call, now: float, timeout: float) -> Request:
 
 def failure(error: ServiceError, retry_at: float | None) -> Failure:
     """What an attempt's error means for the call. ``retry_at``: of the error, on the clock of the schedule."""
-    text = " ".join(f"{error.code.value}: {error.message}".split())[:300]
-    return Failure(text, is_final(error), is_attempt(error), retry_at)
+    text = "".join(sign if sign.isprintable() else " " for sign in f"{error.code.value}: {error.message}")
+    return Failure(text[:300], is_final(error), is_attempt(error), retry_at)
 
 
 def is_final(error: ServiceError) -> bool:
