@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _AGAIN = Backoff(initial=1.0, maximum=30.0)  # between two tries to use a file that cannot be used
 _LEAST = 0.01  # seconds that a service is held for: a breaker that names a time of the past must not make us spin
 _LAST_WORDS = 5.0  # seconds to write what came of an attempt, when we are being stopped
+_SHUT = frozenset({"open", "half_open", "forced_open"})
 _MARGIN = 60.0  # seconds that a lease is longer than the attempt may take
 
 
@@ -138,11 +139,13 @@ class QueueActor(Actor):
         self._wake()
 
     async def _listen(self) -> None:
-        """A breaker that has closed ends all waiting for its service."""
+        """A breaker that lets calls through again ends all waiting for its service."""
         async with self._events.subscribe() as events:
             async for event in events:
-                if isinstance(event, BreakerChanged) and event.new == "closed":
-                    self._release(event.service)
+                if isinstance(event, BreakerChanged):
+                    if event.new not in _SHUT:
+                        self._release(event.service)
+                    self._configure(event.service)  # what it was held for may not be so any more
                 elif isinstance(event, EventsLost):  # it may have been among them
                     for service in self._states:
                         self._release(service)

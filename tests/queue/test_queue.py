@@ -76,6 +76,21 @@ async def test_live_traffic_that_closes_the_breaker_ends_the_waiting_at_once(aut
     assert upstream.times[-1] == began + 100
 
 
+@pytest.mark.parametrize("freed", [None, "closed", "observing"])
+async def test_an_operators_word_holds_and_frees_the_queue(freed, autojump_clock) -> None:
+    upstream = Upstream(503, 200)
+    async with runtime_with(upstream, sg.QueueFallback(base_delay=600, max_delay=600)) as runtime:
+        service = runtime.service("svc")
+        service.force_breaker("open")
+        assert (await service.put("/x")).error.code == "CIRCUIT_OPEN"
+        upstream.script = [200]
+        await trio.sleep(3600)
+        assert upstream.requests == []
+        service.force_breaker(freed)
+        await empty(runtime)
+    assert len(upstream.requests) == 1
+
+
 async def test_a_key_is_made_where_one_is_needed_and_stays_the_same(autojump_clock) -> None:
     refused = sg.TransportError("no connection", processed="no")
     upstream = Upstream(refused, refused, 500, 500, 200)
