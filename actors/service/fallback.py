@@ -161,7 +161,7 @@ async def _alternative(
         request,
         error,
         data=answer.data,
-        source="alternative",
+        source="queued" if answer.source == "queued" else "alternative",
         stale=answer.stale,
         status=answer.status,
         headers=answer.headers,

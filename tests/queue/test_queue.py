@@ -273,6 +273,17 @@ async def test_one_that_is_dropped_while_it_is_tried_is_not_tried_again(autojump
     assert len(upstream.requests) == 2
 
 
+async def test_an_alternative_that_queues_it_says_so(autojump_clock) -> None:
+    backup = sg.ServiceConfig("backup", "http://backup.test", retry=ONCE, fallbacks=(sg.QueueFallback(),))
+    upstream = Upstream(503, 503, 200)
+    async with runtime_with(upstream, sg.AlternativeFallback("backup"), others=(backup,)) as runtime:
+        response = await runtime.service("svc").put("/x")
+        assert (response.source, response.data, response.status) == ("queued", None, None)
+        assert [item.service for item in await runtime.queue.list()] == ["backup"]
+        await empty(runtime)
+    assert [request.url.host for request in upstream.requests] == ["svc.test", "backup.test", "backup.test"]
+
+
 # ---- services come, go and change
 
 
