@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from switchgear.actors.config import QueueFallback
 from switchgear.actors.queue.records import Bury, Call, Contents, Entry, Lease, Postpone, Put, Remove, Removed, Revive
@@ -37,9 +37,10 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.last = 0
         self.calls = {}
         self.held = {"a": -math.inf, "b": -math.inf}
-        self.there = {"a": True, "b": False}
+        self.there = {"a": True, "b": True}
         self.schedule = Schedule(random.Random(0))
-        self.schedule.configure("a", self.policy)
+        for service in "ab":
+            self.schedule.configure(service, self.policy)
 
     # ---- the model
 
@@ -72,7 +73,12 @@ class ScheduleMachine(RuleBasedStateMachine):
             self.now = max(self.now, due)
             assert self.schedule.ready(self.now)
 
-    @rule(service=st.sampled_from("aab"), size=st.integers(0, 20), fails=st.booleans())
+    @rule(service=st.sampled_from("aab"), sizes=st.lists(st.integers(0, 9), min_size=1, max_size=4))
+    def calls_come(self, service, sizes):
+        for size in sizes:
+            self.a_call_comes(service, size, fails=False)
+
+    @rule(service=st.sampled_from("aab"), size=st.integers(0, 60), fails=st.booleans())
     def a_call_comes(self, service, size, fails):
         new = call(service, at=self.now, body=b"x" * size)
         there = [one for one in self.calls.values() if one.service == service]
@@ -109,7 +115,7 @@ class ScheduleMachine(RuleBasedStateMachine):
                 if not one.leased:
                     one.due = min(one.due, self.now)
 
-    @rule(service=st.sampled_from("ab"), there=st.sampled_from([True, True, False]), concurrency=st.integers(1, 3))
+    @rule(service=st.sampled_from("ab"), there=st.integers(0, 3).map(bool), concurrency=st.integers(1, 3))
     def a_service_comes_or_goes(self, service, there, concurrency):
         values = {name: getattr(self.policy, name) for name in self.policy.__struct_fields__}
         self.policy = QueueFallback(**values | {"concurrency": concurrency})
@@ -118,7 +124,22 @@ class ScheduleMachine(RuleBasedStateMachine):
             self.schedule.configure(name, self.policy if is_there else None)
             self.held[name] = -math.inf
 
-    @rule(service=st.sampled_from("aab"), survives=st.sampled_from([True, True, True, False]))
+    @precondition(lambda self: self.calls)
+    @rule(ends=st.lists(st.sampled_from([None, "delivered", "fails", "fails", "refused", "unsent"]), max_size=6))
+    def much_happens(self, ends):
+        """Rounds of what mostly happens, so that calls grow old enough for the rest."""
+        for end in ends:
+            self.time_passes_until_something_is_due()
+            for service in "ab":
+                self.what_is_due_is_taken(service, survives=True)
+            for one in [one for one in self.calls.values() if one.leased and end is not None]:
+                if end == "delivered":
+                    self.delivered(one)
+                else:
+                    self.failed(one, final=end == "refused", counts=end != "unsent", wait=None)
+
+    @precondition(lambda self: any(self.to_do(service) for service in "ab"))
+    @rule(service=st.sampled_from("ab"), survives=st.booleans())
     def what_is_due_is_taken(self, service, survives):
         expected = self.to_do(service)
         assert (service in self.schedule.ready(self.now)) == bool(expected)
@@ -140,21 +161,23 @@ class ScheduleMachine(RuleBasedStateMachine):
                 one.due = self.now + 3.0
 
     def under_way(self, data):
-        leased = [one for one in self.calls.values() if one.leased]
-        return data.draw(st.sampled_from(leased)) if leased else None
+        return data.draw(st.sampled_from([one for one in self.calls.values() if one.leased]))
 
+    @precondition(lambda self: any(one.leased for one in self.calls.values()))
     @rule(data=st.data())
     def one_is_delivered(self, data):
-        one = self.under_way(data)
-        if one is not None:
-            del self.calls[one.id]
-            self.schedule.made(Remove(one.id), [Removed(one.id, one.service, one.size, dead=False)])
+        self.delivered(self.under_way(data))
 
+    def delivered(self, one):
+        del self.calls[one.id]
+        self.schedule.made(Remove(one.id), [Removed(one.id, one.service, one.size, dead=False)])
+
+    @precondition(lambda self: any(one.leased for one in self.calls.values()))
     @rule(data=st.data(), final=st.booleans(), counts=st.booleans(), wait=st.sampled_from([None, -5.0, 7.0]))
     def one_fails(self, data, final, counts, wait):
-        one = self.under_way(data)
-        if one is None:
-            return
+        self.failed(self.under_way(data), final=final, counts=counts, wait=wait)
+
+    def failed(self, one, *, final, counts, wait):
         failure = Failure("why", final=final, counts=counts, retry_at=None if wait is None else self.now + wait)
         change = self.schedule.failed(one.entry, failure, self.now)
         one.attempts -= not counts
@@ -173,11 +196,17 @@ class ScheduleMachine(RuleBasedStateMachine):
         elif self.there[one.service]:
             assert self.now + 1.0 <= change.due <= self.now + 30.0
 
+    @precondition(lambda self: any(one.dead for one in self.calls.values()))
+    @rule(data=st.data())
+    def somebody_retries_a_dead_letter(self, data):
+        self.retried(data.draw(st.sampled_from([one for one in self.calls.values() if one.dead])))
+
+    @precondition(lambda self: self.calls)
     @rule(data=st.data())
     def somebody_retries_one(self, data):
-        if not self.calls:
-            return
-        one = self.calls[data.draw(st.sampled_from(sorted(self.calls)))]
+        self.retried(data.draw(st.sampled_from(list(self.calls.values()))))
+
+    def retried(self, one):
         if one.leased:
             self.schedule.made(Revive(one.id, self.now), [])
             return
@@ -187,12 +216,13 @@ class ScheduleMachine(RuleBasedStateMachine):
         entry = Entry(one.id, one.service, one.size, one.since, one.due, one.attempts)
         self.schedule.made(Revive(one.id, self.now), [(entry, was_dead)])
 
+    @precondition(lambda self: self.calls)
     @rule(data=st.data())
     def somebody_drops_one(self, data):
-        if self.calls:
-            one = self.calls.pop(data.draw(st.sampled_from(sorted(self.calls))))
-            self.schedule.made(Remove(one.id), [Removed(one.id, one.service, one.size, one.dead)])
+        one = self.calls.pop(data.draw(st.sampled_from(sorted(self.calls))))
+        self.schedule.made(Remove(one.id), [Removed(one.id, one.service, one.size, one.dead)])
 
+    @precondition(lambda self: self.calls)
     @rule()
     def the_process_dies(self):
         waiting = []
@@ -216,8 +246,6 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_sums_are_right(self):
-        if not hasattr(self, "calls"):
-            return
         stats = self.schedule.stats()
         assert set(stats) == {one.service for one in self.calls.values()}
         for service, seen in stats.items():
@@ -230,12 +258,11 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_is_woken_when_there_is_something_to_do_and_not_before(self):
-        if hasattr(self, "calls"):
-            assert (self.schedule.due() <= self.now) == any(self.to_do(service) for service in self.there)
+        assert (self.schedule.due() <= self.now) == any(self.to_do(service) for service in self.there)
 
 
 TestSchedule = ScheduleMachine.TestCase
-TestSchedule.settings = settings(max_examples=150, stateful_step_count=40)
+TestSchedule.settings = settings(max_examples=250, stateful_step_count=50)
 
 
 # ---- by name
