@@ -22,8 +22,8 @@ class QueueConfig(Record, frozen=True, forbid_unknown_fields=True):
 
     path: Annotated[str, _file]
     """Of an SQLite file, for this process alone: it is locked. It is made if there is none, with mode 0600; its folder
-    has to be there. The bodies of calls are in it as they are. ``":memory:"`` keeps nothing beyond the process: for
-    tests, where it follows a mock clock as no disk does."""
+    has to be there. (A relative path begins at the working directory.) The bodies of calls are in it as they are.
+    ``":memory:"`` keeps nothing beyond the process: for tests, where it follows a mock clock as no disk does."""
 
 
 class QueueFallback(Conditional, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="queue"):

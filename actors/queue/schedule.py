@@ -87,11 +87,14 @@ class Line:
     def plan(self) -> None:
         """When the next thing is to be done in it."""
         policy = self.policy
-        if policy is not None:
-            times = (min(max(one.due, self.held), one.since + policy.max_age) for one in self.window)
-            self.planned = min(times, default=math.inf)
-        else:
-            self.planned = math.inf
+        times = () if policy is None else (self.when(entry, policy) for entry in self.window)
+        self.planned = min(times, default=math.inf)
+
+    def when(self, entry: Entry, policy: QueueFallback) -> float:
+        """When it is to be tried or given up."""
+        if entry.attempts >= policy.max_attempts:
+            return -math.inf
+        return min(max(entry.due, self.held), entry.since + policy.max_age)
 
 
 class Schedule:
@@ -186,10 +189,10 @@ class Schedule:
         line = self._line(service)
         taken: list[tuple[Entry, str | None]] = []
         for entry in line.window:
-            reason = self._given_up(line, entry, now)
-            if reason is None and max(entry.due, line.held) > now:
+            if line.policy is None or line.when(entry, line.policy) > now:
                 continue
             entry.leased = True
+            reason = _given_up(line.policy, entry, now)
             if reason is None:
                 entry.attempts, entry.tries = entry.attempts + 1, entry.tries + 1
             taken.append((entry, reason))
@@ -257,14 +260,6 @@ class Schedule:
 
     # ---- inside
 
-    def _given_up(self, line: Line, entry: Entry, now: float) -> str | None:
-        policy = line.policy
-        if policy is not None and now >= entry.since + policy.max_age:
-            return f"it was not delivered within max_age ({policy.max_age:g} s)"
-        if policy is not None and entry.attempts >= policy.max_attempts:
-            return f"{entry.attempts} attempts, and of the last it is not known how it ended"
-        return None
-
     def _wait(self, policy: QueueFallback, tries: int) -> float:
         return Backoff(initial=policy.base_delay, maximum=policy.max_delay, jitter=0.5).delay(tries, self._rng)
 
@@ -289,3 +284,11 @@ class Schedule:
             line.size -= entry.size
             line.plan()
         return entry
+
+
+def _given_up(policy: QueueFallback, entry: Entry, now: float) -> str | None:
+    if now >= entry.since + policy.max_age:
+        return f"it was not delivered within max_age ({policy.max_age:g} s)"
+    if entry.attempts >= policy.max_attempts:  # it was begun as often, by processes that did not live to tell
+        return f"{entry.attempts} attempts, and of the last it is not known how it ended"
+    return None

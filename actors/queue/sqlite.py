@@ -129,7 +129,8 @@ class SQLiteStore:
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:  # the last two: of what it cannot hold
+        # Unicode, Overflow: of what it cannot hold. Msgspec: of headers that are none any more.
+        except (sqlite3.Error, OSError, UnicodeError, OverflowError, msgspec.MsgspecError) as error:
             raise StoreError(f"the queue's file {self._path} {what}: {_reason(error)}") from error
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

@@ -1,6 +1,7 @@
 """With a file, in real time: what is on the disk is what was promised, whatever happens to the disk or to us."""
 
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from support.service import Upstream, after, hang, outcome_of
 
 import switchgear as sg
 from switchgear.actors.events import QueueFailed
+from switchgear.actors.queue.records import Lease, Remove
 from switchgear.actors.queue.sqlite import SQLiteStore
+from switchgear.actors.queue.store import StoreError
 
 SOON = sg.QueueFallback(base_delay=0.01, max_delay=0.02)
 LATER = sg.QueueFallback(base_delay=3600, max_delay=3600)
@@ -196,6 +199,91 @@ async def test_what_cannot_be_written_as_begun_is_not_begun(file, told) -> None:
         await runtime.queue.retry(item.id)
         await empty(runtime, 0.01)
     assert len(upstream.requests) == 2
+
+
+class Slow(SQLiteStore):
+    """Its commits wait for a gate."""
+
+    gate = None
+
+    def write(self, changes):
+        if self.gate is not None:
+            assert self.gate.wait(30)
+        return super().write(changes)
+
+
+@pytest.fixture
+def gated(monkeypatch):
+    """Close the gate of all stores; the gate is given back."""
+    monkeypatch.setattr("switchgear.actors.queue.sqlite.SQLiteStore", Slow)
+
+    def close():
+        Slow.gate = threading.Event()
+        return Slow.gate
+
+    yield close
+    Slow.gate = None
+
+
+async def test_a_disk_that_does_not_answer_is_not_waited_for(file, gated, autojump_clock) -> None:
+    """The mock clock does not wait for the thread, so the patience of the caller is over at once."""
+    async with runtime_with(Upstream(503), LATER, queue=file) as runtime:
+        await runtime.queue.stats()
+        gate = gated()
+        with pytest.raises(sg.HTTPStatusError) as caught:
+            await runtime.service("svc").put("/x")
+        assert "the disk has not answered for 5 s; the call may be in the queue or not" in caught.value.__notes__[0]
+        gate.set()
+
+
+async def test_what_has_just_been_delivered_is_noted_though_we_are_being_cancelled(file, gated) -> None:
+    async def deliver(request):
+        gate = gated()
+        nursery.start_soon(runtime.service("svc").put, "/writes")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(end, gate)
+        return 200
+
+    async def end(gate):
+        await trio.testing.wait_all_tasks_blocked()  # one writes, and the other waits to
+        threading.Timer(0.1, gate.set).start()
+        outer.cancel()
+
+    upstream = Upstream(503, deliver, 503)
+    with trio.CancelScope() as outer:
+        async with runtime_with(upstream, SOON, queue=file, breaker=OFF) as runtime, trio.open_nursery() as nursery:
+            await runtime.service("svc").put("/delivered")
+            await trio.sleep_forever()
+    assert len(upstream.requests) == 3
+    assert "/delivered" not in [item.path for item in kept_in(file)]
+
+
+async def test_what_is_dropped_in_the_moment_of_its_turn_is_not_made(file, monkeypatch) -> None:
+    class Quick(SQLiteStore):
+        def write(self, changes):
+            if isinstance(changes[0], Lease):
+                super().write([Remove(changes[0].id)])
+            return super().write(changes)
+
+    monkeypatch.setattr("switchgear.actors.queue.sqlite.SQLiteStore", Quick)
+    upstream = Upstream(503)
+    async with runtime_with(upstream, SOON, queue=file) as runtime:
+        await runtime.service("svc").put("/x")
+        await empty(runtime, 0.01)
+    assert len(upstream.requests) == 1
+
+
+async def test_a_file_that_cannot_be_closed_stops_nobody(file, monkeypatch, caplog) -> None:
+    class Stubborn(SQLiteStore):
+        def close(self):
+            super().close()
+            raise StoreError("it does not close")
+
+    monkeypatch.setattr("switchgear.actors.queue.sqlite.SQLiteStore", Stubborn)
+    with caplog.at_level("INFO"):
+        async with runtime_with(Upstream(200), queue=file):
+            pass
+    assert "/queue QueueFailed error='it does not close'" in caplog.text
 
 
 # ---- secrets

@@ -273,6 +273,16 @@ async def test_one_that_is_dropped_while_it_is_tried_is_not_tried_again(autojump
     assert len(upstream.requests) == 2
 
 
+async def test_a_queue_that_is_full_passes_on(autojump_clock) -> None:
+    fallbacks = (sg.QueueFallback(max_items=2), sg.DefaultFallback("sorry"))
+    async with runtime_with(Upstream(503), *fallbacks) as runtime:
+        ends = [await runtime.service("svc").put("/x") for _ in range(3)]
+        assert [end.source for end in ends] == ["queued", "queued", "default"]
+        assert "it holds 2 calls, which is max_items; 0 of them are dead letters" in ends[2].error.__notes__[0]
+        assert await runtime.queue.drop(1) == 1
+        assert (await runtime.service("svc").put("/x")).source == "queued"
+
+
 async def test_an_alternative_that_queues_it_says_so(autojump_clock) -> None:
     backup = sg.ServiceConfig("backup", "http://backup.test", retry=ONCE, fallbacks=(sg.QueueFallback(),))
     upstream = Upstream(503, 503, 200)
@@ -282,6 +292,36 @@ async def test_an_alternative_that_queues_it_says_so(autojump_clock) -> None:
         assert [item.service for item in await runtime.queue.list()] == ["backup"]
         await empty(runtime)
     assert [request.url.host for request in upstream.requests] == ["svc.test", "backup.test", "backup.test"]
+
+
+async def test_who_has_lost_events_asks_the_breakers_themselves(autojump_clock) -> None:
+    upstream = Upstream(503, 200)
+    async with runtime_with(upstream, sg.QueueFallback(base_delay=600, max_delay=600)) as runtime:
+        await runtime.service("svc").put("/x")
+        queued = trio.current_time()
+        for _ in range(2000):  # without letting anybody read them
+            runtime._system.events.publish(ItemQueued(path="/elsewhere", service="svc", id=0, request_id=""))
+        await empty(runtime)
+        assert trio.current_time() < queued + 2
+
+
+async def test_only_services_that_are_there_are_called(autojump_clock) -> None:
+    upstream = Upstream(503, 200)
+    async with runtime_with(upstream) as runtime:
+        await runtime.service("svc").put("/x")
+        state = runtime._states.pop("svc")  # as in the middle of a removal
+        await trio.sleep(100)
+        assert len(upstream.requests) == 1
+        runtime._states["svc"] = state
+        await runtime.queue.changed("svc")
+        await empty(runtime)
+
+
+async def test_a_message_that_is_none_is_a_crash_and_no_end(autojump_clock) -> None:
+    async with runtime_with(Upstream(503)) as runtime:
+        with pytest.raises(sg.ActorCrashed):
+            await runtime.queue._ask("what it does not understand")
+        assert await runtime.queue.stats() == {}
 
 
 # ---- services come, go and change

@@ -338,3 +338,21 @@ def test_a_file_that_rots_says_so(path) -> None:
     Path(path).write_bytes(Path(path).read_bytes()[:4096] + os.urandom(200_000))
     with pytest.raises(StoreError, match="it is damaged"):
         SQLiteStore(path).open(100.0)
+
+
+def test_headers_that_rot_say_so(path) -> None:
+    store = opened(path)
+    store.write([Put(call(), 0.0)])
+    store._connection.execute("update items set headers = x'00'")
+    with pytest.raises(StoreError, match=r"cannot be written: it is damaged \(JSON is malformed"):
+        store.write([Lease(1, 1, 0.0)])
+    store.close()
+
+
+def test_a_place_where_there_can_be_no_log_is_refused(path, monkeypatch) -> None:
+    """As on some file systems of networks."""
+    store = SQLiteStore(path)
+    store.in_memory, store._path = False, ":memory:"
+    monkeypatch.chdir(Path(path).parent)
+    with pytest.raises(StoreError, match=r"it cannot have a write-ahead log there \(it got 'memory'\)"):
+        store.open(0.0)
