@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from switchgear.runtime import Event
 
 
@@ -45,6 +47,7 @@ class RateChanged(Event, frozen=True, kw_only=True, tag=True):
 class ItemQueued(Event, frozen=True, kw_only=True, tag=True):
     """A call is in the queue, and its caller is told so."""
 
+    level = logging.DEBUG
     service: str
     id: int
     request_id: str
@@ -53,6 +56,7 @@ class ItemQueued(Event, frozen=True, kw_only=True, tag=True):
 class ItemDelivered(Event, frozen=True, kw_only=True, tag=True):
     """The service has taken a queued call."""
 
+    level = logging.DEBUG
     service: str
     id: int
     request_id: str
@@ -61,6 +65,7 @@ class ItemDelivered(Event, frozen=True, kw_only=True, tag=True):
 class ItemDead(Event, frozen=True, kw_only=True, tag=True):
     """A queued call was given up: a dead letter, which stays until it is retried or dropped."""
 
+    level = logging.WARNING
     service: str
     id: int
     error: str
@@ -69,6 +74,7 @@ class ItemDead(Event, frozen=True, kw_only=True, tag=True):
 class QueueFailed(Event, frozen=True, kw_only=True, tag=True):
     """The queue's file cannot be used: nothing is queued meanwhile, and nothing that is in it is lost by that."""
 
+    level = logging.ERROR
     error: str
 
 

@@ -7,9 +7,10 @@ never delays the publisher. Events are also logged (`log.py`), whether or not an
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 import trio
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of all events. ``path`` is the actor that it is about."""
 
+    level: ClassVar[int] = logging.INFO
+    """At which it is logged."""
     path: str
     seq: int = 0
     """Its number in the stream, from 1; stamped by the bus."""
@@ -39,6 +42,7 @@ class ActorStarted(Event, frozen=True, kw_only=True, tag=True):
 class ActorCrashed(Event, frozen=True, kw_only=True, tag=True):
     """An actor (or a supervisor that gave up) crashed. ``traceback`` is the text of all leaves of the error."""
 
+    level = logging.ERROR
     error: str
     traceback: str = ""
 
@@ -46,6 +50,7 @@ class ActorCrashed(Event, frozen=True, kw_only=True, tag=True):
 class ActorRestarting(Event, frozen=True, kw_only=True, tag=True):
     """A crashed actor will be started again in ``delay`` seconds, after ``crashes`` crashes in a row."""
 
+    level = logging.WARNING
     delay: float
     crashes: int
 
@@ -59,6 +64,7 @@ class ActorStopped(Event, frozen=True, kw_only=True, tag=True):
 class StopFailed(Event, frozen=True, kw_only=True, tag=True):
     """An actor raised while it was being stopped: reported, for there is nobody left to restart."""
 
+    level = logging.ERROR
     error: str
     traceback: str = ""
 
@@ -66,12 +72,14 @@ class StopFailed(Event, frozen=True, kw_only=True, tag=True):
 class ActorStuck(Event, frozen=True, kw_only=True, tag=True):
     """An actor was cancelled ``waited`` seconds ago and has not ended: it shields itself, or blocks."""
 
+    level = logging.ERROR
     waited: float
 
 
 class DeadLetter(Event, frozen=True, kw_only=True, tag=True):
     """A message that nobody will handle. Its type is told, never its content."""
 
+    level = logging.WARNING
     message: str
     reason: str
 
@@ -79,6 +87,7 @@ class DeadLetter(Event, frozen=True, kw_only=True, tag=True):
 class LoopBlocked(Event, frozen=True, kw_only=True, tag=True):
     """The event loop stood still for ``seconds``. ``path`` is the actor whose code held it, ``where`` its line."""
 
+    level = logging.WARNING
     seconds: float
     where: str
 
@@ -86,6 +95,7 @@ class LoopBlocked(Event, frozen=True, kw_only=True, tag=True):
 class EventsLost(Event, frozen=True, kw_only=True, tag=True):
     """You, the subscriber, were too slow: ``count`` events that stood here are gone."""
 
+    level = logging.WARNING
     count: int
 
 

@@ -14,15 +14,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("switchgear")
 
-_LEVELS = {
-    "ActorCrashed": logging.ERROR,
-    "ActorStuck": logging.ERROR,
-    "StopFailed": logging.ERROR,
-    "ActorRestarting": logging.WARNING,
-    "DeadLetter": logging.WARNING,
-    "LoopBlocked": logging.WARNING,
-    "EventsLost": logging.WARNING,
-}
 _PERIOD = 10.0  # seconds
 _IN_A_PERIOD = 5  # lines of one kind and path
 _KINDS = 1000  # kinds and paths remembered: a bound, not a limit anybody meets
@@ -47,17 +38,16 @@ class RateLimit:
 
 
 def log_event(event: Event, limit: RateLimit) -> None:
-    """Log one event at its level: INFO unless it is trouble. ``limit``: of the stream that it comes from."""
+    """Log one event at its level. ``limit``: of the stream that it comes from."""
     kind = type(event).__name__
-    level = _LEVELS.get(kind, logging.INFO)
-    if not logger.isEnabledFor(level):
+    if not logger.isEnabledFor(event.level):
         return
     held = 0
     if kind == "DeadLetter":
         passes, held = limit.admit((kind, event.path), event.at)
         if not passes:
             return
-    logger.log(level, "%s %s%s%s", event.path, kind, _details(event), f" ({held} more held back)" if held else "")
+    logger.log(event.level, "%s %s%s%s", event.path, kind, _details(event), f" ({held} more held back)" if held else "")
 
 
 def _details(event: Event) -> str:

@@ -111,8 +111,9 @@ async def test_what_needs_no_key_gets_none(autojump_clock) -> None:
     assert upstream.header("idempotency-key") == [None, None]
 
 
-async def test_a_call_that_the_service_refuses_becomes_a_dead_letter_and_can_be_retried(autojump_clock) -> None:
+async def test_a_call_that_the_service_refuses_becomes_a_dead_letter_and_can_be_retried(autojump_clock, caplog) -> None:
     upstream = Upstream(503, (422, {}, b"card number 4711 is not valid"), 200, 200)
+    caplog.set_level("DEBUG", "switchgear")
     async with runtime_with(upstream) as runtime, runtime.events() as events:
         first = await runtime.service("svc").put("/bad", headers={"X-Request-ID": "bad"})
         await seen(runtime, 1, ItemDead)
@@ -124,6 +125,10 @@ async def test_a_call_that_the_service_refuses_becomes_a_dead_letter_and_can_be_
         assert (stats.ready, stats.leased, stats.dead, stats.bytes, stats.oldest) == (0, 0, 1, item.size, None)
         await trio.sleep(10**4)
         assert len(upstream.requests) == 2
+        logged = [
+            (one.levelname, one.message.split()[1]) for one in caplog.records if one.message.startswith("/queue I")
+        ]
+        assert logged == [("DEBUG", "ItemQueued"), ("WARNING", "ItemDead")]
         assert await runtime.queue.retry(first.request_id) == 1
         await empty(runtime)
     assert len(upstream.requests) == 3
@@ -406,3 +411,21 @@ async def test_a_queue_fallback_needs_a_queue() -> None:
 def test_a_path_is_one(path) -> None:
     with pytest.raises(sg.ConfigError, match="path: must be"):
         sg.QueueConfig(path)
+
+
+def test_all_of_it_can_stand_in_a_file(tmp_path) -> None:
+    file = tmp_path / "services.toml"
+    file.write_text(
+        """
+        queue = { path = "/var/lib/shop/queue.db" }
+        [[services]]
+        name = "orders"
+        base_url = "https://orders.example"
+        fallbacks = [{ type = "queue", on = ["TIMEOUT", "CIRCUIT_OPEN"], max_age = 3600, concurrency = 4 }]
+        """
+    )
+    config = sg.load_config(file)
+    assert config.queue == sg.QueueConfig("/var/lib/shop/queue.db")
+    assert config.services[0].fallbacks == (
+        sg.QueueFallback(on=["TIMEOUT", "CIRCUIT_OPEN"], max_age=3600, concurrency=4),
+    )
