@@ -17,7 +17,7 @@ from switchgear.actors.machines.breaker import BreakerState
 from switchgear.actors.service import arguments
 from switchgear.actors.service.arguments import Content, Priority
 from switchgear.actors.service.decode import check_type
-from switchgear.actors.service.fallback import fall_back
+from switchgear.actors.service.fallback import fall_back, fresh_answer
 from switchgear.actors.service.messages import Progress, Request, ServiceResponse
 from switchgear.actors.service.stream import StreamResponse, held_open
 from switchgear.actors.service.target import Headers, build_target, check_headers, check_method, request_id_of
@@ -365,6 +365,10 @@ class Service:
 
     async def send(self, request: Request) -> ServiceResponse[Any]:
         """Send a request that has been built already, with this service's fallbacks: how alternatives are asked."""
+        if self._state.fresh_from is not None:
+            fresh = await fresh_answer(request, self._state)
+            if fresh is not None:
+                return fresh
         try:
             return await self._ask(request)
         except errors.ServiceError as error:

@@ -11,13 +11,24 @@ from .queue import QueueFallback
 
 
 class CacheFallback(Conditional, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="cache"):
-    """The last good answer to the same request, if it is not older than ``max_age`` seconds."""
+    """The last good answer to the same request, if it is not older than ``max_age`` seconds.
+
+    Answers of status 200 to GET and HEAD are kept, by method, path, query, the caller's own credentials
+    (``Authorization``, ``Cookie``, API keys), and what their ``Vary`` names. A successful request of another method
+    makes those to the same path and query forgotten.
+    """
 
     kind: ClassVar[str] = "cache"
 
     max_age: Positive = 300.0
     max_entries: Count = 1000
     max_bytes: Count = 10_000_000
+    strict: bool = False
+    """True: not where the service forbids it (``must-revalidate``, ``no-cache``). What it forbids to keep
+    (``no-store``) is never kept."""
+    serve_fresh: bool = False
+    """True: an answer that is fresh by RFC 9111 (``max-age``, ``Expires``) answers without a call, unless the caller
+    says ``Cache-Control: no-cache``. Such an answer is no call, and not in the metrics."""
 
 
 class DefaultFallback(Conditional, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="default"):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..config import AlternativeFallback, Fallback
+    from .cache import Entry
     from .messages import Request
     from .state import ServiceState
 
@@ -105,11 +106,39 @@ def _from_cache(
 ) -> ServiceResponse[Any] | None:
     if state.cache is None:
         return None
-    reply = state.cache.get(request, fallback.max_age, trio.current_time())
-    if reply is None:
+    now = trio.current_time()
+    entry = state.cache.get(request, fallback.max_age, now, strict=fallback.strict)
+    return None if entry is None else _cached(entry, request, error, now)
+
+
+async def fresh_answer(request: Request, state: ServiceState) -> ServiceResponse[Any] | None:
+    """An answer that is kept and fresh, where that is wanted: no call is made for it."""
+    fallback = state.fresh_from
+    if fallback is None or state.cache is None:
         return None
-    data = None if request.method == "HEAD" else decode(reply, request.type)
-    return _answer(request, error, data=data, source="cache", stale=True, status=reply.status, headers=reply.headers)
+    now = trio.current_time()
+    entry = state.cache.fresh(request, fallback.max_age, now)
+    if entry is None:
+        return None
+    try:
+        answer = _cached(entry, request, None, now)
+    except ServiceError:  # it was another type that it could be decoded into
+        return None
+    await trio.lowlevel.checkpoint()
+    return answer
+
+
+def _cached(entry: Entry, request: Request, error: ServiceError | None, now: float) -> ServiceResponse[Any]:
+    reply = entry.reply
+    return _answer(
+        request,
+        error,
+        data=None if request.method == "HEAD" else decode(reply, request.type),
+        source="cache",
+        stale=not entry.is_fresh(now),
+        status=reply.status,
+        headers=reply.headers,
+    )
 
 
 def _default(value: Any, type_: Any) -> Any:
@@ -168,7 +197,7 @@ async def _alternative(
     )
 
 
-def _answer(request: Request, error: ServiceError, **fields: Any) -> ServiceResponse[Any]:
+def _answer(request: Request, error: ServiceError | None, **fields: Any) -> ServiceResponse[Any]:
     return ServiceResponse(
         success=True,
         request_id=request.request_id,

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import trio
 
+from switchgear.runtime.wall import wall_time
+
 from ..errors import (
     AuthFailed,
     CallTimeout,
@@ -329,7 +331,7 @@ class Road:
             raise self._signed(error, request) from error.__cause__
         # Only what could be decoded: else it would push out what could.
         if self._state.cache is not None and request.stream is None:
-            self._state.cache.put(request, reply, reply.ended)
+            self._state.cache.put(request, reply, reply.ended, wall_time())
         return ServiceResponse(
             success=True,
             data=data,

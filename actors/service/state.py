@@ -52,6 +52,7 @@ class ServiceState:
         """Latencies of attempts, where hedges go by them."""
         self.connections: PoolCounts | None = None
         """Of connections of our own; None if it has had none yet, as when it is called over a transport of httpx's."""
+        self.cache: ResponseCache | None = None
         self.queue: Callable[[str, Request, ServiceError], Awaitable[None]] | None = None
         """Keeps a call of the service named that failed of this; raises FallbackFailed. None if there is no queue."""
         self._emit = emit
@@ -94,8 +95,14 @@ class ServiceState:
         if old is None or config.auth != old.auth:
             self.tokens: TokenCache[Credentials] = TokenCache()
         cache = _cache_config(config)
-        if old is None or cache != _cache_config(old):
-            self.cache = None if cache is None else ResponseCache(cache.max_entries, cache.max_bytes)
+        self.fresh_from = cache if cache is not None and cache.serve_fresh else None
+        other = old is not None and (config.base_url, config.auth) != (old.base_url, old.auth)  # another's answers
+        if cache is None:
+            self.cache = None
+        elif self.cache is None or other:
+            self.cache = ResponseCache(cache.max_entries, cache.max_bytes)
+        else:
+            self.cache.tune(cache.max_entries, cache.max_bytes)
 
     def _tune_budget(self, config: RetryBudget | None) -> None:
         if config is None or self.budget is None:

@@ -321,13 +321,16 @@ async def test_a_default_that_cannot_be_copied_is_none() -> None:
     assert "cannot be given" in caught.value.__notes__[0]
 
 
-async def test_a_cache_that_is_configured_anew_begins_empty_and_one_that_is_not_goes_on() -> None:
-    async with running(GOOD, 503, fallbacks=(CACHE,)) as (service, upstream):
+async def test_a_cache_that_is_configured_anew_keeps_what_fits_and_that_of_another_account_nothing() -> None:
+    async with running(GOOD, GOOD, 503, fallbacks=(CACHE, DEFAULT)) as (service, upstream):
         await service.get("/a")
-        for fallbacks, kept in [((CACHE, DEFAULT), "cache"), ((sg.CacheFallback(max_entries=5), DEFAULT), "default")]:
-            config = sg.ServiceConfig("svc", BASE, fallbacks=fallbacks, retry=ONCE)
+        await service.get("/b")
+        smaller, token = sg.CacheFallback(max_entries=1), sg.BearerAuth(sg.Secret("another"))
+        for fields, kept in [({}, "cache"), ({"auth": token}, "default")]:
+            config = sg.ServiceConfig("svc", BASE, retry=ONCE, fallbacks=(smaller, DEFAULT), **fields)
             await upstream.runtime.reconfigure("svc", config)
-            assert (await service.get("/a")).source == kept
+            assert (await service.get("/a")).source == "default"
+            assert (await service.get("/b")).source == kept
 
 
 # ---- conditions
