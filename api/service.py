@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final, overl
 import trio
 
 from switchgear.actors import errors
-from switchgear.actors.machines.breaker import BreakerState
 from switchgear.actors.service import arguments
 from switchgear.actors.service.arguments import Content, Priority
 from switchgear.actors.service.decode import check_type
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     from switchgear.runtime import Ref
 
 T = TypeVar("T")
-_FORCED = {
-    "open": BreakerState.FORCED_OPEN,
-    "closed": BreakerState.FORCED_CLOSED,
-    "observing": BreakerState.OBSERVING,
-    None: None,
-}
 Call: TypeAlias = Coroutine[Any, Any, ServiceResponse[Any]]
 
 
@@ -95,9 +88,7 @@ class Service:
                 all through, counts, and tells by an event each time that it would have opened. None leaves it to
                 itself: what was open goes on half-open, by trials, and the others closed.
         """
-        if to not in _FORCED:
-            raise errors.InvalidRequest(f"the breaker is forced to one of {', '.join(map(repr, _FORCED))}, not {to!r}")
-        self._state.breakers.force(_FORCED[to], trio.current_time())
+        self._state.breakers.force(to, trio.current_time())
 
     @property
     def limiter(self) -> LimiterStatus:

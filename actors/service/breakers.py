@@ -11,6 +11,7 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..errors import InvalidRequest
 from ..events import BreakerChanged
 from ..machines.breaker import CLOSED, OPEN, BreakerState, CircuitBreaker
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from ..config import BreakerConfig
     from .messages import Request
 
+_WORDS = {
+    "open": BreakerState.FORCED_OPEN,
+    "closed": BreakerState.FORCED_CLOSED,
+    "observing": BreakerState.OBSERVING,
+    None: None,
+}
 _MOST = 1000  # breakers of instances or operations
 _VARIABLE = re.compile(r"/[^/]*\d[^/]*")  # a segment with a digit in it, which is an id more often than not
 
@@ -94,11 +101,13 @@ class Breakers:
             for gone in self._of.keys() - instances:
                 del self._of[gone]
 
-    def force(self, to: BreakerState | None, now: float) -> None:
-        """An operator's word, for all of them."""
-        self._forced = to
+    def force(self, word: str | None, now: float) -> None:
+        """An operator's word, for all of them. Raises InvalidRequest."""
+        if word not in _WORDS:
+            raise InvalidRequest(f"the breaker is forced to one of {', '.join(map(repr, _WORDS))}, not {word!r}")
+        self._forced = _WORDS[word]
         for one in (self.one,) if self.scope == "service" else self._of.values():
-            one.force(to, now)
+            one.force(self._forced, now)
 
     def tune(self, config: BreakerConfig) -> None:
         """Take over a configuration, with what has been counted; of another scope there is nothing to take over."""
