@@ -110,7 +110,7 @@ def request(parts: Parts) -> Action:
 
 def breaker(parts: Parts) -> Action:
     """Let in, and told of the success."""
-    machine, now = parts.road._state.breaker, parts.now
+    machine, now = parts.road._state.breakers.one, parts.now
 
     def step() -> None:
         permit = machine.try_acquire(now)
