@@ -22,6 +22,7 @@ BENCHMARKS = {
     "actors": "what 10,000 idle actors weigh and take to start",
     "call": "a guarded HTTP call beside the bare clients",
     "road": "where the time of a guarded call goes",
+    "guards": "what guards cost a call that succeeds, and those of others",
 }
 
 

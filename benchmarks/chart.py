@@ -79,10 +79,10 @@ def _bar(series: Series, result: Result, y: int, scale: float) -> Iterator[str]:
         yield f'<text class="quiet" x="{LEFT}" y="{middle + 4}">{escape(series.absent or "not measured")}</text>'
         return
     kind = "bar"
-    if series.contender == result.scenario.reference:
-        kind = "bar reference"
-    elif series.contender.lower().startswith("switchgear"):
+    if series.contender.lower().startswith("switchgear"):
         kind = "bar ours"
+    elif series.contender == result.scenario.reference:
+        kind = "bar reference"
     low, high = (LEFT + value * scale for value in quartiles)
     yield f'<rect class="{kind}" x="{LEFT}" y="{y + 3}" width="{median * scale:.1f}" height="{ROW - 6}" rx="2"/>'
     yield f'<line class="spread" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>'

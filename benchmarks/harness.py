@@ -20,21 +20,20 @@ Sample = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do the job. ``needs`` is the distribution that it uses, ``extra`` the one of ours that brings it."""
+    """One way to do the job. ``needs`` are the distributions that it uses, ``extra`` the one of ours that has them."""
 
     name: str
     measure: Callable[[], Sample]
-    needs: str | None = None
+    needs: str | tuple[str, ...] | None = None
     extra: str = "bench"
 
     def absent(self) -> str | None:
         """Why it cannot run here, or None."""
-        if self.needs is None:
-            return None
-        try:
-            importlib.metadata.version(self.needs)
-        except importlib.metadata.PackageNotFoundError:
-            return f"needs {self.needs}: pip install '.[{self.extra}]'"
+        for package in (self.needs,) if isinstance(self.needs, str) else self.needs or ():
+            try:
+                importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
+                return f"needs {package}: pip install '.[{self.extra}]'"
         return None
 
 

@@ -24,6 +24,11 @@ PACKAGES = (
     "pyreqwest",
     "pykka",
     "aiolimiter",
+    "tenacity",
+    "stamina",
+    "purgatory",
+    "aiobreaker",
+    "hyx",
 )
 
 
