@@ -1,4 +1,5 @@
-"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes; ``soak`` has its own.
+"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes; ``soak`` and
+``outage`` have their own.
 
 Exit code 1 if a promise is broken, so that a figure in a document cannot quietly stop being true.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from . import chart, report, rst
 from .harness import Result, run
+from .outage.__main__ import main as outage
 from .soak.__main__ import main as soak
 
 BENCHMARKS = {
@@ -85,6 +87,8 @@ def measure(options: argparse.Namespace) -> list[Result]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["outage"]:
+        return outage(words[1:])
     if words[:1] == ["soak"]:  # it measures nothing that could be compared: it looks for what is broken
         return soak(words[1:])
     options = parse(words)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
+import logging
 import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 Sample = Mapping[str, float]
@@ -167,3 +169,15 @@ def run(scenario: Scenario, rounds: int, seed: int, progress: Callable[[str], No
             gc.collect()  # or one contender pays for another's garbage
             series[contender.name].samples.append(contender.measure())
     return Result(scenario, series)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """What our own log would say meanwhile is meant to happen."""
+    logger = logging.getLogger("switchgear")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

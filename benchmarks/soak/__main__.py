@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import random
 import resource
 import sys
@@ -15,6 +14,7 @@ import trio
 import switchgear as sg
 from switchgear.testing import FaultProxy
 
+from ..harness import silence
 from .callers import Caller, CancelAtStep, Tally
 from .scene import ALWAYS, FAULTY, FAULTY_TLS, PASSING, Server, plan, server, services
 from .trouble import Trouble
@@ -100,8 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    logging.getLogger("switchgear").setLevel(logging.CRITICAL)  # of crashes that are meant
-    with server() as there:
+    with server() as there, silence():  # of crashes that are meant
         tally, figures = trio.run(soak, there, options.seconds, options.seed)
     print(f"{tally.calls:,} calls in {options.seconds:g} s, seed {options.seed}")
     for what, count in tally.outcomes.most_common():
