@@ -40,7 +40,7 @@ def _by_columns(group: Sequence[Result], metric: str, title: str) -> Iterator[st
     first = group[0].scenario
     head = ["", *(f"{one.scenario.at:,}" for one in group)]
     rows = [[name, *(_with_ratio(one, name, metric) for one in group)] for name in group[0].series]
-    yield from _list_table(f"{title} (x {first.reference})", head, rows)
+    yield from list_table(f"{title} (x {first.reference})", head, rows)
 
 
 def _with_ratio(result: Result, name: str, metric: str) -> str:
@@ -55,10 +55,11 @@ def _as_it_is(result: Result) -> Iterator[str]:
     metrics = result.scenario.metrics
     head = ["", *(f"{metric.name}, {metric.unit}" for metric in metrics)]
     rows = [[name, *(cell(series, metric) for metric in metrics)] for name, series in result.series.items()]
-    yield from _list_table(result.scenario.name, head, rows)
+    yield from list_table(result.scenario.name, head, rows)
 
 
-def _list_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def list_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table."""
     yield f".. list-table:: {title}"
     yield "   :header-rows: 1"
     yield "   :stub-columns: 1"

@@ -97,6 +97,11 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         """All that decides by what connections it is called: with another way, it needs others."""
         return self.tls, self.proxy, self.http2
 
+    @property
+    def account(self) -> tuple[str | None, Auth | None, dict[str, str]]:
+        """Who asks whom: with another one, what was answered before is somebody else's. (A header may be a key.)"""
+        return self.base_url, self.auth, dict(self.headers)
+
     def __repr__(self) -> str:
         return f"ServiceConfig({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"
 

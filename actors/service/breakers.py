@@ -60,7 +60,7 @@ class Breakers:
             return self.one.state
         if self._forced is not None:
             return self._forced
-        known = [self._of.get(key) for key in self._routable or self._of]
+        known = self._known()
         return OPEN if known and all(one is not None and one.state is OPEN for one in known) else CLOSED
 
     def states(self) -> dict[str, str]:
@@ -73,13 +73,13 @@ class Breakers:
         """When a call can be let in; None if one would be now, as far as is known."""
         if self.scope == "service":
             return self.one.retry_at(now)
-        earliest: float | None = None
-        for one in self._of.values():
-            at = one.retry_at(now)
-            if at is None:
-                return None
-            earliest = at if earliest is None else min(earliest, at)
-        return earliest
+        times = [None if one is None else one.retry_at(now) for one in self._known()]
+        waits = [at for at in times if at is not None]
+        return min(waits) if waits and len(waits) == len(times) else None
+
+    def _known(self) -> list[CircuitBreaker | None]:
+        """Of each that could be called now, as far as is known; None for one that has not been called yet."""
+        return [self._of.get(key) for key in self._routable or self._of]
 
     def of(self, key: str, now: float) -> CircuitBreaker:
         """That of an instance or operation."""
@@ -89,7 +89,7 @@ class Breakers:
             if self._forced is not None:
                 one.force(self._forced, now)
             if len(self._of) > _MOST:
-                self._of.popitem(last=False)
+                self._of.popitem(last=False)[1].retire()
         else:
             self._of.move_to_end(key)
         return one
@@ -99,7 +99,7 @@ class Breakers:
         if self.scope == "instance":
             self._routable = frozenset(routable)
             for gone in self._of.keys() - instances:
-                del self._of[gone]
+                self._of.pop(gone).retire()
 
     def force(self, word: str | None, now: float) -> None:
         """An operator's word, for all of them. Raises InvalidRequest."""
@@ -109,16 +109,25 @@ class Breakers:
         for one in (self.one,) if self.scope == "service" else self._of.values():
             one.force(self._forced, now)
 
-    def tune(self, config: BreakerConfig) -> None:
-        """Take over a configuration, with what has been counted; of another scope there is nothing to take over."""
+    def tune(self, config: BreakerConfig, now: float) -> None:
+        """Take over a configuration, with what was counted; to another scope only an operator's word goes along."""
         if config == self._config:
             return
         same = config.scope == self.scope
         self._config, self.scope = config, config.scope
-        self.one = self._heir("", self.one)
-        heirs = {key: self._heir(key, one) for key, one in self._of.items()}
-        self._of = OrderedDict(heirs if same else {})
-        self._routable = self._routable if same else frozenset()
+        if same:
+            self.one = self._heir("", self.one)
+            self._of = OrderedDict((key, self._heir(key, one)) for key, one in self._of.items())
+        else:
+            self._start_anew(now)
+
+    def _start_anew(self, now: float) -> None:
+        for one in (self.one, *self._of.values()):
+            one.retire()
+        self.one, self._routable = self._new(""), frozenset()
+        self._of.clear()
+        if self._forced is not None and self.scope == "service":
+            self.one.force(self._forced, now)
 
     def _heir(self, key: str, old: CircuitBreaker) -> CircuitBreaker:
         old.retire()
@@ -130,7 +139,7 @@ class Breakers:
         return CircuitBreaker(self._config, on_change=partial(self._changed, key), rng=self._rng)
 
     def _changed(self, key: str, old: BreakerState, new: BreakerState, reason: str, _now: float) -> None:
-        breaker = self._of.get(key, self.one)
+        breaker = self._of[key] if key else self.one
         (calls, failures, slow), trips, open_for = breaker.figures
         self._emit(
             BreakerChanged(

@@ -84,6 +84,7 @@ class Road:
         self._limits = state.limits
         self._listens = state.limits.listens
         self._admission = Admission(state.breakers, fleet)
+        self._outcome = state.outcome
         self._trusts_success = state.outcome.trusts_success
         self._auth = auth
         self._door = door
@@ -172,25 +173,25 @@ class Road:
                 reply = await self._exchange(request, wire, now, target, token.value)
             finally:
                 self._fleet.end(endpoint)
-            settled = True
             if reply.status < 400:
                 if self._trusts_success:
                     permit.success(reply.ended)
                 else:
                     self._settle(permit, reply.status, None, reply.ended)
+                settled = True
                 if self._listens:
                     self._limits.answered(reply.headers, request.weight, reply.ended)
                 return reply
             refusal = self._refusal(request, reply, token, now)
-            self._settle(permit, reply.status, refusal, trio.current_time())
+            self._settle(permit, reply.status, refusal, trio.current_time())  # and again below: the first counts
             try:
                 raise refusal
             finally:
                 del refusal  # else it knows itself, by its traceback
         except ServiceError as error:
             if tried and not settled:
-                settled = True
                 self._settle(permit, getattr(error, "status", None), error, trio.current_time())
+                settled = True
             raise
         finally:
             # Unsettled here: a refusal on our own side, or the caller has gone. The service is not to blame for
@@ -203,7 +204,7 @@ class Road:
 
     def _settle(self, permit: Permit, status: int | None, error: ServiceError | None, now: float) -> None:
         """Tell the breaker how it ended."""
-        outcome = self._state.outcome.of(status, error)
+        outcome = self._outcome.of(status, error)
         if outcome is FAILURE:
             permit.failure(now)
         elif outcome is SUCCESS:

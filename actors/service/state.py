@@ -84,19 +84,20 @@ class ServiceState:
             self.meter.give_back(delta)
 
     def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
-        self.breakers.tune(config.breaker)
+        now = trio.current_time()
+        self.breakers.tune(config.breaker, now)
         self.outcome = Classifier(config.breaker)
         self._tune_budget(config.retry.budget)
         self._tune_hedge(config.hedge)
         if old is None:
             self.limits = Limits(config, self.path, self._emit)
         else:
-            self.limits.tune(config, old, trio.current_time())
+            self.limits.tune(config, old, now)
         if old is None or config.auth != old.auth:
             self.tokens: TokenCache[Credentials] = TokenCache()
         cache = _cache_config(config)
         self.fresh_from = cache if cache is not None and cache.serve_fresh else None
-        other = old is not None and (config.base_url, config.auth) != (old.base_url, old.auth)  # another's answers
+        other = old is not None and config.account != old.account  # another's answers
         if cache is None:
             self.cache = None
         elif self.cache is None or other:

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from ..harness import silence
+from ..rst import list_table
 from .simulation import DOWN, END, RATE, UP, Course, simulate
 
 BUDGET, BOTH, NAIVE = "retries within the budget", "budget and breaker", "retries without a budget"
@@ -73,10 +74,7 @@ def svg(courses: Mapping[str, Course]) -> str:
 def rst(courses: Mapping[str, Course], seed: int) -> str:
     """The table for a document."""
     head, *others = rows(courses)
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for row in (head, *others):
-        lines += [f"   {'*' if not column else ' '} - {cell}".rstrip() for column, cell in enumerate(row)]
-    return "\n".join([*lines, "", f"{RATE:g} calls a second, seed {seed}.", ""])
+    return "\n".join([*list_table(f"{RATE:g} calls a second, seed {seed}", head, others), ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

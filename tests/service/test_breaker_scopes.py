@@ -151,6 +151,20 @@ async def test_another_configuration_keeps_them_unless_it_is_for_something_else(
         assert ends_open is (scope == "instance")
 
 
+@pytest.mark.parametrize("word", ["open", "closed"])
+@pytest.mark.parametrize("scope", ["service", "instance", "operation"])
+async def test_an_operators_word_outlives_a_configuration(scope, word, autojump_clock) -> None:
+    async with running(200, instances=(A, B), breaker=EACH) as (service, upstream):
+        for _ in range(10):
+            await service.get("/")
+        service.force_breaker(word)
+        other = sg.BreakerConfig(failure_threshold=3, scope=scope)
+        await upstream.runtime.reconfigure("svc", sg.ServiceConfig("svc", instances=(A, B), retry=ONCE, breaker=other))
+        ends = await outcome_of(service.get("/"))
+        assert isinstance(ends, sg.CircuitOpen) is (word == "open")
+        assert service.breaker == f"forced_{word}"
+
+
 async def test_without_an_instance_it_says_so() -> None:
     async with running(200, base_url=None, breaker=EACH) as (service, _):
         assert isinstance(await outcome_of(service.get("/")), sg.NoHealthyInstances)

@@ -9,7 +9,7 @@ import trio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from support.service import outcome_of, running
+from support.service import BASE, ONCE, outcome_of, running
 
 import switchgear as sg
 from switchgear.actors.service.cache import ResponseCache
@@ -159,6 +159,24 @@ async def test_who_changes_something_makes_its_answers_forgotten(method, status,
         await outcome_of(service.request(method, "/a", fallback=False))
         for headers in ({}, {"Authorization": "Bearer me"}):
             assert ((await service.get("/a", headers=headers)).source == "live") is forgotten
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ({}, True),
+        ({"timeout": sg.TimeoutConfig(total=3.0)}, True),
+        ({"headers": {"X-API-Key": "yours"}}, False),
+        ({"base_url": "http://other.test"}, False),
+        ({"auth": sg.BearerAuth(token=sg.Secret("yours"))}, False),
+    ],
+)
+async def test_another_account_finds_nothing_of_the_one_before(changed, kept, autojump_clock) -> None:
+    fields = {"base_url": BASE, "headers": {"X-API-Key": "mine"}, "fallbacks": (FRESH,), "retry": ONCE}
+    async with running(counting(Cache_Control="max-age=60"), **fields) as (service, upstream):
+        assert (await service.get("/a")).data == 1
+        await upstream.runtime.reconfigure("svc", sg.ServiceConfig("svc", **{**fields, **changed}))
+        assert (await service.get("/a")).data == (1 if kept else 2)
 
 
 async def test_an_alternative_answers_from_its_own_cache(autojump_clock) -> None:
