@@ -86,8 +86,7 @@ class Breakers:
         one = self._of.get(key)
         if one is None:
             one = self._of[key] = self._new(key)
-            if self._forced is not None:
-                one.force(self._forced, now)
+            one.force(self._forced, now)
             if len(self._of) > _MOST:
                 self._of.popitem(last=False)[1].retire()
         else:
@@ -126,7 +125,7 @@ class Breakers:
             one.retire()
         self.one, self._routable = self._new(""), frozenset()
         self._of.clear()
-        if self._forced is not None and self.scope == "service":
+        if self.scope == "service":  # the others are told when they are made
             self.one.force(self._forced, now)
 
     def _heir(self, key: str, old: CircuitBreaker) -> CircuitBreaker:

@@ -155,6 +155,7 @@ class Road:
             raise CallTimeout("its time was over before it could be tried")
         permit, chosen = self._admission.admit(request, tried_at, now)
         tried = settled = False
+        reply: Reply | None = None
         try:
             gate = self._gate
             if gate is not None and not gate.limiter.admits(now, request.weight):
@@ -182,15 +183,10 @@ class Road:
                 if self._listens:
                     self._limits.answered(reply.headers, request.weight, reply.ended)
                 return reply
-            refusal = self._refusal(request, reply, token, now)
-            self._settle(permit, reply.status, refusal, trio.current_time())  # and again below: the first counts
-            try:
-                raise refusal
-            finally:
-                del refusal  # else it knows itself, by its traceback
+            raise self._refusal(request, reply, token, now)
         except ServiceError as error:
             if tried and not settled:
-                self._settle(permit, getattr(error, "status", None), error, trio.current_time())
+                self._settle(permit, None if reply is None else reply.status, error, trio.current_time())
                 settled = True
             raise
         finally:

@@ -55,6 +55,28 @@ async def test_what_counts_is_configured(options, step, state, autojump_clock) -
         assert service.breaker == state
 
 
+@pytest.mark.parametrize(
+    ("step", "seen"),
+    [
+        (200, (200, None)),
+        (401, (401, "AUTH_FAILED")),
+        (429, (429, "RATE_LIMITED")),
+        (503, (503, "HTTP_STATUS")),
+        (httpx.ConnectError("x"), (None, "TRANSPORT")),
+    ],
+    ids=str,
+)
+async def test_each_attempt_is_judged_once(step, seen) -> None:
+    asked = []
+
+    def judge(status, error):
+        asked.append((status, error and error.code))
+
+    async with running(step, breaker=sg.BreakerConfig(classify=judge)) as (service, _):
+        await service.try_request("GET", "/")
+    assert asked == [seen]
+
+
 @pytest.mark.parametrize("bad", [lambda *_: 1 / 0, lambda *_: "perhaps"])
 async def test_a_judgement_that_fails_leaves_it_to_the_lists_and_is_logged(bad, caplog) -> None:
     async with running(500, breaker=sg.BreakerConfig(**ONE, classify=bad)) as (service, _):
