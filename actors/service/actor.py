@@ -13,9 +13,9 @@ import trio
 
 from switchgear.runtime import Actor, WhenFull
 
+from ..auth import Authenticator
 from ..errors import ServiceError
 from ..transport.codings import ACCEPTED
-from .credentials import Authenticator
 from .fleet import Fleet
 from .gate import Gate
 from .road import Road

@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable
 
+    from ..auth import Authenticator, Credentials
     from ..config import HedgeConfig, ServiceConfig
     from ..machines.breaker import Permit
     from ..machines.limiter import Waiter
     from ..machines.tokens import Token
     from ..transport import Answer, Door
     from .admission import Chosen
-    from .credentials import Authenticator, Credentials
     from .fleet import Fleet
     from .gate import Gate
     from .messages import Request

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Event, Ref
 
+    from ..auth import Credentials
     from ..config import HedgeConfig, RetryBudget
     from ..errors import ServiceError
-    from .credentials import Credentials
     from .messages import Request
 
 

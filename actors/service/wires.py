@@ -13,9 +13,9 @@ from ..transport import Wire
 from ..transport.head import Block
 
 if TYPE_CHECKING:
+    from ..auth import Credentials
     from ..config import TimeoutConfig
     from ..machines.tokens import Token
-    from .credentials import Credentials
     from .messages import Request
 
 _LONGEST = 86_400.0  # seconds: a call without an end says a day

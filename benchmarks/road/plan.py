@@ -74,7 +74,7 @@ MODULES = {
     "switchgear.actors.service.limits": ". limiter",
     "switchgear.actors.service.fleet": ". balancer",
     "switchgear.actors.machines.balancer": ". balancer",
-    "switchgear.actors.service.credentials": ". auth",
+    "switchgear.actors.auth.credentials": ". auth",
     "switchgear.actors.machines.tokens": ". auth",
     "switchgear.actors.service.decode": ". decode",
     "switchgear.actors.transport.direct": "door",
