@@ -228,7 +228,7 @@ def checkers():
     found, todo = [], [root]
     while todo:
         task = todo.pop()
-        found += ["_check_for_ever"] if "_check_for_ever" in task.name else []
+        found += [task.name] if "Checks._for_ever" in task.name else []
         todo += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
     return len(found)
 
