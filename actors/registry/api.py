@@ -150,13 +150,12 @@ def _checked(instance: ServiceInstance) -> ServiceInstance:
 
 
 async def _changes(watch: Watch[InstanceSet], ended: trio.Event) -> AsyncGenerator[InstanceSet, None]:
-    version: int | None = watch.version
-    while version is not None:
-        instances = watch.value
+    while True:
+        # Of one moment: two sets can be published between our being woken and our running, and each is seen once.
+        version, instances = watch.version, watch.value
         yield instances
-        if instances.gone:
+        if instances.gone or await next_version(watch, version, ended) is None:
             return
-        version = await next_version(watch, version, ended)
 
 
 @final

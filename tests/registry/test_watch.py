@@ -76,6 +76,20 @@ async def test_a_slow_watcher_gets_the_latest_and_nothing_twice() -> None:
                 nursery.cancel_scope.cancel()
 
 
+async def test_changes_that_come_while_a_watcher_is_being_woken_are_seen_once() -> None:
+    async with running(200, instances=()) as (_, upstream), trio.open_nursery() as nursery:
+        registry = upstream.runtime.registry
+        seen = []
+        nursery.start_soon(collect, registry, seen)
+        for weight in range(1, 200):
+            await registry.register(instance(weight=float(weight)))
+        await trio.testing.wait_all_tasks_blocked()
+        versions = [one.version for one in seen]
+        assert versions == sorted(set(versions))
+        assert seen[-1].instances[0].weight == 199.0
+        nursery.cancel_scope.cancel()
+
+
 async def test_nothing_new_is_no_change() -> None:
     async with running(200, instances=()) as (_, upstream), trio.open_nursery() as nursery:
         registry = upstream.runtime.registry
