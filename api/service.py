@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final, overl
 import trio
 
 from switchgear.actors import errors
-from switchgear.actors.service import arguments
 from switchgear.actors.service.arguments import Content, Priority
-from switchgear.actors.service.decode import check_type
+from switchgear.actors.service.build import build_request
 from switchgear.actors.service.fallback import fall_back, fresh_answer
-from switchgear.actors.service.messages import Progress, Request, ServiceResponse
+from switchgear.actors.service.messages import Request, ServiceResponse
 from switchgear.actors.service.stream import StreamResponse, held_open
-from switchgear.actors.service.target import Headers, build_target, check_headers, check_method, request_id_of
+from switchgear.actors.service.target import Headers
+from switchgear.actors.service.template import PathValues
 from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, MailboxFull
 
 if TYPE_CHECKING:
@@ -99,9 +99,11 @@ class Service:
     async def request(
         self,
         method: str,
-        path: str,
+        template: str,
+        /,
         *,
         type: type[T],
+        path: PathValues | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         content: Content = None,
@@ -118,9 +120,11 @@ class Service:
     async def request(
         self,
         method: str,
-        path: str,
+        template: str,
+        /,
         *,
         type: None = None,
+        path: PathValues | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         content: Content = None,
@@ -136,9 +140,11 @@ class Service:
     async def request(
         self,
         method: str,
-        path: str,
+        template: str,
+        /,
         *,
         type: Any = None,
+        path: PathValues | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         content: Content = None,
@@ -154,9 +160,12 @@ class Service:
 
         Args:
             method: GET, POST, ...; any HTTP token.
-            path: below the service's base URL, starting with a slash; it cannot leave the service.
+            template: a path below the service's base URL, starting with a slash; it cannot leave the service. With
+                names in braces for what varies, as ``"/users/{id}"``, and ``path`` for their values.
             type: what to decode the JSON body into: a msgspec Struct, a dataclass, a builtin, or ``bytes`` for the
                 body as it is. None guesses by content type.
+            path: the values of those names: text, whole numbers or UUIDs, each quoted as one segment whatever is in it.
+                The template is then the name of the operation, to breakers of ``scope="operation"`` and in the metrics.
             params: the query: text, numbers, booleans, lists of these; None values are left out.
             json: a body to encode as JSON. Not together with ``content``.
             content: a body as it is; an async iterator of bytes is sent piece by piece, as it gives them, and only
@@ -176,10 +185,13 @@ class Service:
         Raises:
             ServiceError: one subclass a code; see `switchgear.actors.errors`.
         """
-        request = self._build(
+        request = build_request(
+            self._state,
+            self._rng,
             method,
-            path,
+            template,
             type_=type,
+            path=path,
             params=params,
             json=json,
             content=content,
@@ -194,11 +206,11 @@ class Service:
             return await self.send(request)
         return await self._ask(request)  # a coroutine less, on the road of most calls
 
-    async def try_request(self, method: str, path: str, **options: Any) -> ServiceResponse[Any]:
+    async def try_request(self, method: str, template: str, /, **options: Any) -> ServiceResponse[Any]:
         """As `request`, but a `ServiceError` is returned, in ``response.error``, with ``success`` False."""
         started = trio.current_time()
         try:
-            return await self.request(method, path, **options)
+            return await self.request(method, template, **options)
         except errors.ServiceError as error:
             return ServiceResponse(
                 success=False,
@@ -211,51 +223,53 @@ class Service:
             )
 
     @overload
-    async def get(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def get(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def get(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def get(self, path: str, *, type: Any = None, **options: Any) -> Call:
+    async def get(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def get(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with GET."""
-        return self.request("GET", path, type=type, **options)
+        return self.request("GET", template, type=type, **options)
 
     @overload
-    async def post(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def post(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def post(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def post(self, path: str, *, type: Any = None, **options: Any) -> Call:
+    async def post(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def post(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with POST."""
-        return self.request("POST", path, type=type, **options)
+        return self.request("POST", template, type=type, **options)
 
     @overload
-    async def put(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def put(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def put(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def put(self, path: str, *, type: Any = None, **options: Any) -> Call:
+    async def put(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def put(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with PUT."""
-        return self.request("PUT", path, type=type, **options)
+        return self.request("PUT", template, type=type, **options)
 
     @overload
-    async def patch(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def patch(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def patch(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def patch(self, path: str, *, type: Any = None, **options: Any) -> Call:
+    async def patch(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def patch(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with PATCH."""
-        return self.request("PATCH", path, type=type, **options)
+        return self.request("PATCH", template, type=type, **options)
 
     @overload
-    async def delete(self, path: str, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def delete(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def delete(self, path: str, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def delete(self, path: str, *, type: Any = None, **options: Any) -> Call:
+    async def delete(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def delete(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with DELETE."""
-        return self.request("DELETE", path, type=type, **options)
+        return self.request("DELETE", template, type=type, **options)
 
     @asynccontextmanager
     async def stream(
         self,
         method: str,
-        path: str,
+        template: str,
+        /,
         *,
+        path: PathValues | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         content: Content = None,
@@ -286,10 +300,13 @@ class Service:
             ServiceError: as `request`, before the block is entered; or from reading (see `StreamResponse`).
         """
         response = StreamResponse()
-        request = self._build(
+        request = build_request(
+            self._state,
+            self._rng,
             method,
-            path,
+            template,
             type_=None,
+            path=path,
             params=params,
             json=json,
             content=content,
@@ -304,55 +321,10 @@ class Service:
         async with held_open(response, partial(self._ask, request)):
             yield response
 
-    async def head(self, path: str, **options: Any) -> ServiceResponse[None]:
+    async def head(self, template: str, /, **options: Any) -> ServiceResponse[None]:
         """`request` with HEAD; there is no body, so ``data`` is None."""
-        response: ServiceResponse[None] = await self.request("HEAD", path, **options)
+        response: ServiceResponse[None] = await self.request("HEAD", template, **options)
         return response
-
-    def _build(
-        self,
-        method: str,
-        path: str,
-        *,
-        type_: Any,
-        params: Mapping[str, Any] | None,
-        json: Any,
-        content: Content,
-        headers: Headers | None,
-        timeout: float | None,
-        idempotency_key: str | None,
-        affinity: str | None,
-        weight: float,
-        priority: Priority,
-        stream: StreamResponse | None = None,
-    ) -> Request:
-        """Check everything, quote what needs it. Raises InvalidRequest."""
-        request_id = None
-        try:
-            request_id = request_id_of(headers) or f"{self._rng.getrandbits(128):032x}"
-            checked = check_headers(headers)
-            body, extra = arguments.body_of(json, content, checked)
-            check_type(type_)
-            now = trio.current_time()
-            return Request(
-                method=check_method(method),
-                target=build_target(path, params),
-                request_id=request_id,
-                deadline=now + (self.config.timeout.total if timeout is None else arguments.seconds(timeout)),
-                started=now,
-                progress=Progress(),
-                headers=checked + extra + arguments.for_a_part(checked),
-                body=body,
-                type=type_,
-                idempotency_key=None if idempotency_key is None else arguments.header_text(idempotency_key),
-                affinity=affinity,
-                weight=arguments.tokens(weight),
-                priority=arguments.rank(priority),
-                stream=stream,
-            )
-        except errors.InvalidRequest as error:
-            error.service, error.request_id = self.name, request_id
-            raise
 
     async def send(self, request: Request) -> ServiceResponse[Any]:
         """Send a request that has been built already, with this service's fallbacks: how alternatives are asked."""

@@ -63,7 +63,8 @@ class BreakerConfig(Record, frozen=True, forbid_unknown_fields=True):
     """Errors without an answer that are failures; all others say nothing. The caller's own cancellation never does."""
     scope: Literal["service", "instance", "operation"] = "service"
     """What has a breaker of its own. ``instance``: no call goes to one whose breaker is open, and ``CircuitOpen`` is
-    for when all are. ``operation``: a method and path, of which segments with a digit in them count as the same."""
+    for when all are. ``operation``: a method and path template, or a path, of which segments with a digit in them
+    count as the same."""
 
     classify: Function | None = None
     """Asked before the lists: a function of the status (or None) and the `ServiceError` (or None), which returns

@@ -158,6 +158,8 @@ class Breakers:
 
 
 def operation(request: Request) -> str:
-    """What a request does, as far as its method and path tell: ``GET /users/*/orders`` for ``/users/42/orders``."""
+    """What a request does: its template, or as far as method and path tell ``GET /users/*`` for ``/users/42``."""
+    if request.template is not None:
+        return f"{request.method} {request.template}"
     path = request.target.partition("?")[0]
     return f"{request.method} {_VARIABLE.sub('/*', path)}"

@@ -56,6 +56,8 @@ class Request(msgspec.Struct, frozen=True):
     """Among those who wait for the rate limit."""
     stream: "StreamResponse | None" = None
     """Where the open answer is given to, if the caller is to read the body himself."""
+    template: str | None = None
+    """What the path was made of; None if the caller gave a path as it is."""
 
 
 class FailedCall(msgspec.Struct, frozen=True, kw_only=True):

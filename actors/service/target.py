@@ -15,6 +15,7 @@ import msgspec
 
 from ..config.service import OUR_HEADERS
 from ..errors import InvalidRequest
+from .template import PathValues, fill, refuse_unfilled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,8 +91,16 @@ def check_method(method: str) -> str:
     return method
 
 
-def build_target(path: str, params: Mapping[str, Any] | None) -> str:
-    """Path and query of a request, quoted. Raises InvalidRequest for a path that could leave the service."""
+def build_target(path: str, params: Mapping[str, Any] | None, values: PathValues | None = None) -> str:
+    """Path and query of a request, quoted. Raises InvalidRequest for a path that could leave the service.
+
+    Args:
+        path: a path, or a template if there are ``values``.
+        params: the query.
+        values: of the names in the template.
+    """
+    if values is not None:
+        path = fill(path, values)
     if params is None and isinstance(path, str) and len(path) < _LONGEST and _PLAIN.fullmatch(path):
         return path  # as most are: nothing to quote, nothing that could leave
     if not isinstance(path, str):
@@ -100,6 +109,8 @@ def build_target(path: str, params: Mapping[str, Any] | None) -> str:
         raise InvalidRequest(f"params is a mapping of names to values, not a {type(params).__name__}")
     path, _, query = path.partition("?")
     _check_path(path)
+    if values is None:
+        refuse_unfilled(path)
     if _CONTROL.search(query) or "#" in query:
         raise InvalidRequest("the query of the path has a control character or a '#': pass it in params instead")
     try:

@@ -1,0 +1,73 @@
+"""A call as its caller wrote it, made into the `Request` that the actor takes: checked, quoted, with its times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..errors import InvalidRequest
+from . import arguments
+from .decode import check_type
+from .messages import Progress, Request
+from .target import build_target, check_headers, check_method, request_id_of
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping
+
+    from .arguments import Content, Priority
+    from .state import ServiceState
+    from .stream import StreamResponse
+    from .target import Headers
+    from .template import PathValues
+
+
+def build_request(
+    state: ServiceState,
+    rng: random.Random,
+    method: str,
+    template: str,
+    *,
+    type_: Any,
+    path: PathValues | None,
+    params: Mapping[str, Any] | None,
+    json: Any,
+    content: Content,
+    headers: Headers | None,
+    timeout: float | None,
+    idempotency_key: str | None,
+    affinity: str | None,
+    weight: float,
+    priority: Priority,
+    stream: StreamResponse | None = None,
+) -> Request:
+    """See `Service.request` for the arguments. Raises InvalidRequest."""
+    request_id = None
+    try:
+        request_id = request_id_of(headers) or f"{rng.getrandbits(128):032x}"
+        checked = check_headers(headers)
+        body, extra = arguments.body_of(json, content, checked)
+        check_type(type_)
+        now = trio.current_time()
+        total = state.config.value.timeout.total if timeout is None else arguments.seconds(timeout)
+        return Request(
+            method=check_method(method),
+            target=build_target(template, params, path),
+            request_id=request_id,
+            deadline=now + total,
+            started=now,
+            progress=Progress(),
+            headers=checked + extra + arguments.for_a_part(checked),
+            body=body,
+            type=type_,
+            idempotency_key=None if idempotency_key is None else arguments.header_text(idempotency_key),
+            affinity=affinity,
+            weight=arguments.tokens(weight),
+            priority=arguments.rank(priority),
+            stream=stream,
+            template=None if path is None else template,
+        )
+    except InvalidRequest as error:
+        error.service, error.request_id = state.name, request_id
+        raise
