@@ -6,11 +6,11 @@ The names are given here for whoever wants them together; inside the project eac
 """
 
 from .adaptive_rate import AdaptiveRate as AdaptiveRate
-from .balancer import Balancer as Balancer
-from .balancer import Endpoint as Endpoint
-from .balancer import PowerOfTwo as PowerOfTwo
-from .balancer import RoundRobin as RoundRobin
-from .balancer import WeightedRandom as WeightedRandom
+from .balancers import Balancer as Balancer
+from .balancers import Endpoint as Endpoint
+from .balancers import PowerOfTwo as PowerOfTwo
+from .balancers import RoundRobin as RoundRobin
+from .balancers import WeightedRandom as WeightedRandom
 from .breaker import BreakerState as BreakerState
 from .breaker import CircuitBreaker as CircuitBreaker
 from .breaker import Permit as Permit

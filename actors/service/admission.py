@@ -10,7 +10,7 @@ from ..machines.breaker import OPEN
 from .breakers import operation
 
 if TYPE_CHECKING:
-    from ..machines.balancer import Endpoint
+    from ..machines.balancers import Endpoint
     from ..machines.breaker import BreakerState, Permit
     from .breakers import Breakers
     from .fleet import Fleet
@@ -36,20 +36,20 @@ class Admission:
         """
         breakers = self._breakers
         if breakers.scope == "instance":
-            return self._to_one(tried_at, now)
+            return self._to_one(request, tried_at, now)
         breaker = breakers.one if breakers.scope == "service" else breakers.of(operation(request), now)
         permit = breaker.try_acquire(now)
         if permit is None:
             raise _shut(breaker.state, breaker.retry_at(now), now)
         return permit, None
 
-    def _to_one(self, tried_at: list[str], now: float) -> tuple[Permit, Chosen]:
+    def _to_one(self, request: Request, tried_at: list[str], now: float) -> tuple[Permit, Chosen]:
         """The balancer's choice among the instances whose breakers let the call in."""
         refused: dict[str, float] = {}
         while True:
-            chosen = self._fleet.pick([*tried_at, *refused])
+            chosen = self._fleet.pick(now, [*tried_at, *refused], request.affinity)
             if chosen[0].id in refused:  # all others have been tried: better one of those again
-                chosen = self._fleet.pick(list(refused))
+                chosen = self._fleet.pick(now, list(refused), request.affinity)
             name = chosen[0].id
             if name in refused:
                 raise _shut(OPEN, min(refused.values()), now)

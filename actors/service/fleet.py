@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import NoHealthyInstances
-from ..machines.balancer import Endpoint, PowerOfTwo, RoundRobin, WeightedRandom
+from ..machines.balancers import BALANCERS, Endpoint
 from .target import Target
 
 if TYPE_CHECKING:
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Watch
 
-    from ..machines.balancer import Balancer
     from ..registry import InstanceSet
-
-_BALANCERS: dict[str, type[Balancer]] = {
-    "round_robin": RoundRobin,
-    "weighted_random": WeightedRandom,
-    "p2c": PowerOfTwo,
-}
 
 
 class Fleet:
@@ -41,32 +34,37 @@ class Fleet:
         self.balancer = balancer
         self._changed = changed  # told which instances there are
         self._instances = instances
-        self._balancer = _BALANCERS[balancer](rng)
+        self._balancer = BALANCERS[balancer](rng)
         self._endpoints: dict[str, Endpoint] = {}
         self._targets: dict[str, Target] = {}
         self._seen: InstanceSet | None = None
 
-    def pick(self, avoid: Collection[str] = ()) -> tuple[Endpoint, Target]:
-        """An instance to try, preferably none of ``avoid``.
+    def pick(self, now: float, avoid: Collection[str] = (), key: str | None = None) -> tuple[Endpoint, Target]:
+        """An instance to try, preferably none of ``avoid``, and the same for each ``key`` if the balancer does that.
 
         Raises:
             NoHealthyInstances: none is known, healthy and of a weight above zero.
         """
         if self._instances.value is not self._seen:
             self._refresh(self._instances.value)
-        endpoint = (self._balancer.pick(frozenset(avoid)) if avoid else None) or self._balancer.pick()
+        pick = self._balancer.pick
+        endpoint = (pick(now, frozenset(avoid), key) if avoid else None) or pick(now, key=key)
         if endpoint is None:
             known = len(self._instances.value.instances)
             raise NoHealthyInstances(f"none of the {known} known instances can be used; register one or mend them")
         return endpoint, self._targets[endpoint.id]
 
-    def begin(self, endpoint: Endpoint) -> None:
+    def begin(self, endpoint: Endpoint, now: float) -> None:
         """An attempt on this instance is under way."""
-        self._balancer.begin(endpoint)
+        self._balancer.begin(endpoint, now)
 
-    def end(self, endpoint: Endpoint) -> None:
-        """It is over."""
-        self._balancer.end(endpoint)
+    def headed(self, endpoint: Endpoint, began: float, now: float) -> None:
+        """The head of an answer has come whose body the caller reads himself."""
+        self._balancer.headed(endpoint, began, now)
+
+    def end(self, endpoint: Endpoint, began: float | None, now: float, *, failed: bool | None) -> None:
+        """It is over. See `Balancer.end`."""
+        self._balancer.end(endpoint, began, now, failed=failed)
 
     def _refresh(self, instances: InstanceSet) -> None:
         self._seen = instances

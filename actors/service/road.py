@@ -41,7 +41,7 @@ from .wires import Wires, harmless
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from ..auth import Authenticator, Credentials
     from ..config import HedgeConfig, ServiceConfig
@@ -155,6 +155,7 @@ class Road:
             raise CallTimeout("its time was over before it could be tried")
         permit, chosen = self._admission.admit(request, tried_at, now)
         tried = settled = False
+        failed: bool | None = None
         reply: Reply | None = None
         try:
             gate = self._gate
@@ -163,30 +164,31 @@ class Road:
                 now = trio.current_time()
                 permit.cancel(now)
                 permit, chosen = self._admit_again(request, tried_at, now, gate, turn)
-            endpoint, target = chosen or self._fleet.pick(tried_at)
+            chosen = chosen or self._fleet.pick(now, tried_at, request.affinity)
+            endpoint = chosen[0]
             tried_at.append(endpoint.id)  # another attempt prefers another instance
             token = self._auth.credentials(now)
             self._count(request, now)
             wire = self._wires.wire(request, token, now, deadline)
-            self._fleet.begin(endpoint)
+            sent = now
+            self._fleet.begin(endpoint, sent)
             tried = True
-            try:
-                reply = await self._exchange(request, wire, now, target, token.value)
-            finally:
-                self._fleet.end(endpoint)
+            reply = await self._exchange(request, wire, sent, chosen, token.value)
             if reply.status < 400:
+                now, settled = reply.ended, True
                 if self._trusts_success:
-                    permit.success(reply.ended)
+                    permit.success(now)
+                    failed = False
                 else:
-                    self._settle(permit, reply.status, None, reply.ended)
-                settled = True
+                    failed = self._settle(permit, reply.status, None, now)
                 if self._listens:
                     self._limits.answered(reply.headers, request.weight, reply.ended)
                 return reply
-            raise self._refusal(request, reply, token, now)
+            raise self._refusal(request, reply, token, sent)
         except ServiceError as error:
+            now = trio.current_time()
             if tried and not settled:
-                self._settle(permit, None if reply is None else reply.status, error, trio.current_time())
+                failed = self._settle(permit, None if reply is None else reply.status, error, now)
                 settled = True
             raise
         finally:
@@ -195,18 +197,23 @@ class Road:
             if not settled:
                 now = trio.current_time()
                 if tried and now >= request.deadline:
-                    self._settle(permit, None, CallTimeout("the call's own time is over"), now)
+                    failed = self._settle(permit, None, CallTimeout("the call's own time is over"), now)
                 permit.cancel(now)
+            if tried:
+                headed = request.stream is not None and request.stream.handed
+                self._fleet.end(endpoint, None if headed else sent, now, failed=failed)
 
-    def _settle(self, permit: Permit, status: int | None, error: ServiceError | None, now: float) -> None:
-        """Tell the breaker how it ended."""
+    def _settle(self, permit: Permit, status: int | None, error: ServiceError | None, now: float) -> bool | None:
+        """Tell the breaker how it ended. Returns whether it failed, for the balancer; None: that says nothing."""
         outcome = self._outcome.of(status, error)
         if outcome is FAILURE:
             permit.failure(now)
-        elif outcome is SUCCESS:
+            return True
+        if outcome is SUCCESS:
             permit.success(now)
-        else:
-            permit.cancel(now)
+            return False
+        permit.cancel(now)
+        return None
 
     def _count(self, request: Request, now: float) -> None:
         """One attempt more; the first of a call is what the retry budget is a share of."""
@@ -230,9 +237,10 @@ class Road:
             raise
 
     async def _exchange(
-        self, request: Request, wire: Wire, now: float, target: Target, credentials: Credentials
+        self, request: Request, wire: Wire, now: float, chosen: Chosen, credentials: Credentials
     ) -> Reply:
         """One request on the wire, with the redirects that stay on its origin."""
+        endpoint, target = chosen
         timeout = self.config.timeout
         end = math.inf  # when the call's own time is over the ask ends, and we are cancelled: no need to watch it twice
         if timeout.attempt is not None and now + timeout.attempt < request.deadline:
@@ -241,7 +249,8 @@ class Road:
             sent = _with_query(wire, credentials.query) if credentials.query else wire
             try:
                 if request.stream is not None:
-                    reply = await self._stream(request, request.stream, sent, target, end)
+                    headed = partial(self._fleet.headed, endpoint, now)
+                    reply = await self._stream(request, request.stream, sent, target, head_by=end, headed=headed)
                 else:
                     reply = await self._door.exchange(
                         target,
@@ -259,12 +268,20 @@ class Road:
         raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
 
     async def _stream(
-        self, request: Request, stream: StreamResponse, wire: Wire, target: Target, head_by: float
+        self,
+        request: Request,
+        stream: StreamResponse,
+        wire: Wire,
+        target: Target,
+        *,
+        head_by: float,
+        headed: Callable[[float], None],
     ) -> Reply:
         """Open an exchange, and hold it open while the caller reads; what he did not ask for is read here."""
         answer = await self._door.open(target, wire, connect=self.config.timeout.connect, deadline=head_by)
         try:
             if not self._is_ours(answer):
+                headed(trio.current_time())
                 await stream.hold(answer, request, partial(self._signed, request=request))
                 return Reply(answer.status, answer.headers, b"")
             return Reply(answer.status, answer.headers, await read_whole(answer, self.config.max_response_bytes))

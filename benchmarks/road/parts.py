@@ -44,7 +44,7 @@ class Parts:
         self.door: Any = self.road._door
         self.now = trio.current_time()
         self.request = a_request(self)
-        self.target = self.road._fleet.pick()[1]
+        self.target = self.road._fleet.pick(self.now)[1]
         self.reply = Reply(200, response.headers, raw.partition(b"\r\n\r\n")[2])
 
 
@@ -129,12 +129,12 @@ def limiter(parts: Parts) -> Action:
 
 def balancer(parts: Parts) -> Action:
     """Pick one of two, and count what it has under way."""
-    fleet = parts.road._fleet
+    fleet, now = parts.road._fleet, parts.now
 
     def step() -> None:
-        endpoint, _ = fleet.pick(())
-        fleet.begin(endpoint)
-        fleet.end(endpoint)
+        endpoint, _ = fleet.pick(now, ())
+        fleet.begin(endpoint, now)
+        fleet.end(endpoint, now, now, failed=False)
 
     return step
 
