@@ -33,3 +33,6 @@ class ServiceInstance(msgspec.Struct, frozen=True):
     """Seconds since the epoch: of its registration, or its last successful health check."""
     weight: float = 1.0
     """Its share of the calls; 0 takes it out."""
+    address: str = ""
+    """The IP address to connect to, where it is known: the host of ``endpoint`` is not looked up then. ``Host`` and the
+    certificate stay the endpoint's. (Proxies look names up themselves, and so does what is given as ``transport=``.)"""

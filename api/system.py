@@ -213,7 +213,7 @@ class _Doors:
             return HttpxDoor(lambda: given, owned=False)
         if config is not None and (config.proxy is not None or config.http2):
             make = partial(new_transport, config, self._tls, expiry=_IDLE)
-            return HttpxDoor(make, owned=True, http2=config.http2)
+            return HttpxDoor(make, owned=True, http2=config.http2, dials=config.proxy is None)
         # As many idle ones as there can be calls at once: with fewer, each lull costs the next burst its handshakes.
         most = 100 if config is None else config.bulkhead.max_concurrent
         counts = PoolCounts() if state is None else state.pool_counts()

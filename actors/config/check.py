@@ -53,6 +53,18 @@ def url(key: str, value: object) -> None:
         raise ConfigError(f"{key}: {reason}")
 
 
+def address(key: str, value: object, endpoint: str) -> None:
+    """Raises ConfigError if ``value`` is no IP address that the endpoint can be at; empty: none is known."""
+    if value == "":
+        return
+    try:
+        here = ipaddress.ip_address(value if isinstance(value, str) else "").is_loopback
+    except ValueError:
+        raise ConfigError(f"{key}: must be an IP address or empty, not {shown(value)}") from None
+    if is_loopback(urlsplit(endpoint).hostname) and not here:  # what is allowed on this machine only would leave it
+        raise ConfigError(f"{key}: the endpoint is on this machine, and {value} is not")
+
+
 def is_loopback(host: str | None) -> bool:
     """Whether a host is this machine itself: ``localhost``, a name below it, or an address of the loopback network."""
     try:

@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from ..ask import ask
+from ..config.check import address as check_address
 from ..config.check import finite
 from ..config.check import url as check_url
 from ..config.tls import unverified_problem
@@ -74,6 +75,7 @@ class Registry:
         self._known(instance.name)
         check_url("endpoint", instance.endpoint)
         finite("weight", instance.weight)
+        check_address("address", instance.address, instance.endpoint)
         problem = unverified_problem(self._services[instance.name].tls, instance.endpoint)
         if problem is not None:
             raise ConfigError(f"tls.verify: {problem}", service=instance.name)

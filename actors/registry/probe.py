@@ -29,7 +29,7 @@ async def probe(door: Door, instance: ServiceInstance, check: HealthCheckConfig)
     healthy, detail = False, f"no answer within {check.timeout:g} s"
     with trio.CancelScope(deadline=begun + check.timeout):
         try:
-            target = Target.parse(instance.endpoint)
+            target = Target.of(instance)
             reply = await door.exchange(target, wire, connect=check.timeout, max_bytes=_MAX_BYTES)
         except ServiceError as error:
             detail = error.message

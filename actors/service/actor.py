@@ -153,7 +153,7 @@ class ServiceActor(Actor):
     def _moved(self, instances: InstanceSet) -> None:
         """Connections and breakers are kept of instances that there still are."""
         if self._door is not None:
-            self._door.keep_only({Target.parse(one.endpoint) for one in instances.instances})
+            self._door.keep_only({Target.of(one) for one in instances.instances})
         self._state.breakers.keep_only(
             {one.id for one in instances.instances}, routable={one.id for one in instances.routable}
         )

@@ -68,7 +68,7 @@ class Fleet:
 
     def _refresh(self, instances: InstanceSet) -> None:
         self._seen = instances
-        self._targets = {one.id: Target.parse(one.endpoint) for one in instances.routable}
+        self._targets = {one.id: Target.of(one) for one in instances.routable}
         old = self._endpoints
         self._endpoints = {}
         for one in instances.routable:

@@ -20,6 +20,8 @@ from .template import PathValues, fill, refuse_unfilled
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..instance import ServiceInstance
+
 Headers: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: methods and header names
@@ -43,6 +45,8 @@ class Target(msgspec.Struct, frozen=True, cache_hash=True):  # it is a key on th
     port: int
     prefix: str
     """Empty, or a path that starts with a slash and does not end in one."""
+    address: str = ""
+    """The IP address to connect to; empty: what ``host`` resolves to."""
 
     @classmethod
     def parse(cls, url: str) -> "Target":
@@ -53,6 +57,12 @@ class Target(msgspec.Struct, frozen=True, cache_hash=True):  # it is a key on th
         if not host.isascii():
             host = host.encode("idna").decode("ascii")
         return cls(parts.scheme, host, port, parts.path.rstrip("/"))
+
+    @classmethod
+    def of(cls, instance: ServiceInstance) -> "Target":
+        """Of an instance: its endpoint, at its address if it has one."""
+        target = cls.parse(instance.endpoint)
+        return msgspec.structs.replace(target, address=instance.address) if instance.address else target
 
     @property
     def authority(self) -> str:

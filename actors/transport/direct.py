@@ -110,7 +110,7 @@ class DirectDoor:
     async def _connect(self, to: Target, timeout: float, deadline: float) -> Link:
         try:
             with trio.move_on_at(min(deadline, trio.current_time() + timeout)):
-                return await connect(to.host, to.port, self._tls() if to.scheme == "https" else None)
+                return await connect(to, self._tls() if to.scheme == "https" else None)
         except (OSError, trio.BrokenResourceError, UnicodeError) as error:  # the last: a name that DNS cannot have
             words = _words(error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error)
             raise TransportError(f"no connection to {to.authority}: {words}", processed="no") from error

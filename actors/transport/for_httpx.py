@@ -71,7 +71,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     async def _connect(self, to: Target, seconds: float | None) -> Connection:
         with _as_httpx(httpx.ConnectTimeout, httpx.ConnectError, seconds):
             tls = self._contexts.get(self._tls) if to.scheme == "https" else None
-            connection = Connection(await connect(to.host, to.port, tls))
+            connection = Connection(await connect(to, tls))
         self._pool.connected()
         return connection
 

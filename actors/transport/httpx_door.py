@@ -10,6 +10,7 @@ import math
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
 from ..errors import ResponseTooLarge, TransportError
@@ -40,9 +41,13 @@ class HttpxDoor:
         make: a transport.
         owned: whether it is ours, to be replaced and closed; a transport that the user passed in is his to close.
         http2: whether it may speak HTTP/2.
+        dials: whether it connects to the instances itself, and so can be told the address of one.
     """
 
-    def __init__(self, make: Callable[[], AsyncTransport], *, owned: bool, http2: bool = False) -> None:
+    def __init__(
+        self, make: Callable[[], AsyncTransport], *, owned: bool, http2: bool = False, dials: bool = False
+    ) -> None:
+        self._dials = dials
         self._lanes = Lanes(make, owned=owned, http2=http2)
 
     async def exchange(
@@ -73,7 +78,7 @@ class HttpxDoor:
             lane = self._lanes.enter(to)
         except OSError as error:  # a file of the TLS settings, which is read when it is first needed
             raise TransportError(f"no connection to {to.authority}: {type(error).__name__}", processed="no") from error
-        exchange = _Exchange(self._lanes, to, lane, Trip(to, connect, lane.opened))
+        exchange = _Exchange(self._lanes, to, lane, Trip(to, connect, lane.opened), self._dials)
         try:
             return await exchange.send(wire, connect, max_bytes)
         except BaseException:
@@ -92,8 +97,9 @@ class HttpxDoor:
 class _Exchange:
     """A place on a lane, for the length of one exchange."""
 
-    def __init__(self, lanes: Lanes, to: Target, lane: Lane, trip: Trip) -> None:
+    def __init__(self, lanes: Lanes, to: Target, lane: Lane, trip: Trip, dials: bool) -> None:  # noqa: FBT001
         self._lanes = lanes
+        self._dials = dials
         self._to = to
         self._lane = lane
         self._trip = trip
@@ -112,12 +118,18 @@ class _Exchange:
         pairs = wire.constant.pairs + wire.headers
         # One deadline for the whole exchange comes from the caller's scope; only connecting has one of its own.
         timeout = {"connect": connect, "read": None, "write": None, "pool": None}
+        extensions = {"timeout": timeout, "trace": self._trip}
+        to = self._to
+        if self._dials and to.address:
+            pairs = (("Host", to.authority), *pairs)
+            extensions["sni_hostname"] = to.host
+            to = msgspec.structs.replace(to, host=to.address)
         request = self._library.request(
             wire.method,
-            self._to.url(wire.target),
+            to.url(wire.target),
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in pairs],
             content=(wire.body or None) if isinstance(wire.body, bytes) else body,
-            extensions={"timeout": timeout, "trace": self._trip},
+            extensions=extensions,
         )
         if wire.body:
             request.stream = body

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
+    from ..service.target import Target
+
 _READ = 65_536
 
 
@@ -186,15 +188,15 @@ class TLSLink:
         self._link.close()
 
 
-async def connect(host: str, port: int, tls: ssl.SSLContext | None) -> Link:
-    """A link to ``host``: Happy Eyeballs and TCP_NODELAY by trio, the host name checked by TLS.
+async def connect(to: Target, tls: ssl.SSLContext | None) -> Link:
+    """A link to an instance: Happy Eyeballs and TCP_NODELAY by trio, the host name checked by TLS.
 
     Raises OSError, trio.BrokenResourceError or ssl.SSLError (wrapped in the former by trio).
     """
-    link = PlainLink(await trio.open_tcp_stream(host, port))
+    link = PlainLink(await trio.open_tcp_stream(to.address or to.host, to.port))
     if tls is None:
         return link
-    secure = trio.SSLStream(_Below(link), tls, server_hostname=host, https_compatible=False)
+    secure = trio.SSLStream(_Below(link), tls, server_hostname=to.host, https_compatible=False)
     try:
         await secure.do_handshake()
     except BaseException:
