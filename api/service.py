@@ -6,7 +6,6 @@ What runs here runs in the caller's task: the checks, the wait, and the fallback
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final, overload
 
@@ -24,7 +23,8 @@ from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, 
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from switchgear.actors.config import ServiceConfig
     from switchgear.actors.service.limits import LimiterStatus
@@ -137,7 +137,7 @@ class Service:
         fallback: bool = True,
     ) -> ServiceResponse[Any]: ...
 
-    async def request(
+    def request(
         self,
         method: str,
         template: str,
@@ -155,7 +155,7 @@ class Service:
         weight: float = 1.0,
         priority: Priority = "normal",
         fallback: bool = True,
-    ) -> ServiceResponse[Any]:
+    ) -> Call:
         """Call the service.
 
         Args:
@@ -185,7 +185,7 @@ class Service:
         Raises:
             ServiceError: one subclass a code; see `switchgear.actors.errors`.
         """
-        request = build_request(
+        built = build_request(
             self._state,
             self._rng,
             method,
@@ -202,15 +202,19 @@ class Service:
             weight=weight,
             priority=priority,
         )
-        if fallback and self.config.fallbacks:
-            return await self.send(request)
-        return await self._ask(request)  # a coroutine less, on the road of most calls
+        # None of the frames that are left when something fails has what was passed here among its locals.
+        if isinstance(built, Request):
+            return self.send(built) if fallback and self.config.fallbacks else self._ask(built)
+        return _refuse(built)
 
-    async def try_request(self, method: str, template: str, /, **options: Any) -> ServiceResponse[Any]:
+    def try_request(self, method: str, template: str, /, **options: Any) -> Call:
         """As `request`, but a `ServiceError` is returned, in ``response.error``, with ``success`` False."""
+        return self._try(self.request(method, template, **options))
+
+    async def _try(self, call: Call) -> ServiceResponse[Any]:
         started = trio.current_time()
         try:
-            return await self.request(method, template, **options)
+            return await call
         except errors.ServiceError as error:
             return ServiceResponse(
                 success=False,
@@ -262,8 +266,7 @@ class Service:
         """`request` with DELETE."""
         return self.request("DELETE", template, type=type, **options)
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self,
         method: str,
         template: str,
@@ -279,7 +282,7 @@ class Service:
         affinity: str | None = None,
         weight: float = 1.0,
         priority: Priority = "normal",
-    ) -> AsyncIterator[StreamResponse]:
+    ) -> AbstractAsyncContextManager[StreamResponse]:
         """Call the service and read the body of its answer as it comes.
 
             async with service.stream("GET", "/export.csv") as response:
@@ -300,7 +303,7 @@ class Service:
             ServiceError: as `request`, before the block is entered; or from reading (see `StreamResponse`).
         """
         response = StreamResponse()
-        request = build_request(
+        built = build_request(
             self._state,
             self._rng,
             method,
@@ -318,13 +321,11 @@ class Service:
             priority=priority,
             stream=response,
         )
-        async with held_open(response, partial(self._ask, request)):
-            yield response
+        return held_open(response, partial(self._ask, built) if isinstance(built, Request) else partial(_refuse, built))
 
-    async def head(self, template: str, /, **options: Any) -> ServiceResponse[None]:
+    def head(self, template: str, /, **options: Any) -> Coroutine[Any, Any, ServiceResponse[None]]:
         """`request` with HEAD; there is no body, so ``data`` is None."""
-        response: ServiceResponse[None] = await self.request("HEAD", template, **options)
-        return response
+        return self.request("HEAD", template, **options)
 
     async def send(self, request: Request) -> ServiceResponse[Any]:
         """Send a request that has been built already, with this service's fallbacks: how alternatives are asked."""
@@ -362,3 +363,8 @@ class Service:
             raise failure
         finally:
             del failure  # else it knows itself, by its traceback, and with it the request, until a collection
+
+
+async def _refuse(error: errors.InvalidRequest) -> ServiceResponse[Any]:
+    """What comes of a call that cannot be made."""
+    raise error

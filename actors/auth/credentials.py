@@ -15,19 +15,17 @@ import msgspec
 
 from ..config import Auth, BasicAuth, BearerAuth
 from ..machines.tokens import Token
+from ..secrecy import Masked
 
 if TYPE_CHECKING:
     from ..machines.tokens import TokenCache
 
 
-class Credentials(msgspec.Struct, frozen=True):
+class Credentials(Masked, msgspec.Struct, frozen=True):
     """What to add to one request."""
 
     headers: tuple[tuple[str, str], ...] = ()
     query: str = ""
-
-    def __repr__(self) -> str:
-        return "<Credentials>"  # never what they are
 
 
 _NONE = Token(Credentials(), 0, math.inf)

@@ -7,13 +7,13 @@ refused, and not kept without them: it would be made later without what it needs
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from ..errors import ErrorCode, HTTPStatusError, RateLimited, TransportError
 from ..machines.limiter import LOW
 from ..machines.retry import IDEMPOTENT
+from ..secrecy import looks_secret
 from ..service.messages import Progress, Request
 from .records import Call
 from .schedule import Failure
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..errors import ServiceError
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, section 9.2.1
-_WORDS = frozenset({"auth", "jwt", "pwd", "sid", "sig"})  # whole ones, for `author` is none of them
-_PARTS = re.compile("apikey|authoriz|cookie|credential|passw|secret|session|signature|token|(access|private)key")
 _KEY = "idempotency-key"
 
 # Another attempt cannot help: it is the call that is wrong, or the service has done what it was asked for.
@@ -140,15 +138,9 @@ def is_attempt(error: ServiceError) -> bool:
 def _credential(request: Request) -> str | None:
     """The first header or parameter by whose name it may hold one."""
     for name, _ in request.headers:
-        if _looks_secret(name):
+        if looks_secret(name):
             return f"header {name!r}"
     for name, _ in parse_qsl(request.target.partition("?")[2], keep_blank_values=True):
-        if _looks_secret(name):
+        if looks_secret(name):
             return f"parameter {name!r}"
     return None
-
-
-def _looks_secret(name: str) -> bool:
-    words = re.findall("[A-Z]?[a-z]+|[A-Z]+|[0-9]+", name)
-    compact = re.sub("[^a-z]", "", name.lower())
-    return _PARTS.search(compact) is not None or not _WORDS.isdisjoint(word.lower() for word in words)

@@ -5,12 +5,15 @@ Times in these records are wall time (seconds since the epoch): they outlive the
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from ..secrecy.masked import Masked, shown_body, shown_names, shown_target
 
-class Call(msgspec.Struct, frozen=True):
+
+class Call(Masked, msgspec.Struct, frozen=True):
     """A call as it is kept: all that is needed to make it again, and no credentials (they are added on the road)."""
 
     service: str
@@ -29,6 +32,15 @@ class Call(msgspec.Struct, frozen=True):
     def size(self) -> int:
         """Bytes that it is counted as: what the caller decides the length of."""
         return len(self.body) + len(self.target) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """See `Masked`."""
+        yield "service", self.service
+        yield "request_id", self.request_id
+        yield "method", self.method
+        yield "target", shown_target(self.target)
+        yield "headers", shown_names(self.headers)
+        yield "body", shown_body(self.body)
 
 
 class Entry(msgspec.Struct):

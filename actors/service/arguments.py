@@ -13,6 +13,7 @@ import msgspec
 
 from ..errors import InvalidRequest
 from ..machines.limiter import HIGH, LOW, NORMAL
+from ..secrecy import sealed
 from .target import check_headers
 from .upload import Upload
 
@@ -32,8 +33,8 @@ def body_of(
         raise InvalidRequest("give a body as json or as content, not both")
     try:
         body = msgspec.json.encode(json)
-    except Exception as error:  # objects may encode themselves, and raise what they like
-        raise InvalidRequest(f"the body cannot be encoded as JSON: {error}") from error
+    except Exception as error:  # noqa: BLE001 - objects may encode themselves, and raise what they like
+        raise InvalidRequest(f"the body cannot be encoded as JSON: {error}") from sealed(error)
     typed = any(name.lower() == "content-type" for name, _ in headers)
     return body, () if typed else (("Content-Type", "application/json"),)
 

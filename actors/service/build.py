@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..errors import InvalidRequest
+from ..secrecy import sealed
 from . import arguments
 from .decode import check_type
 from .messages import Progress, Request
@@ -41,8 +42,11 @@ def build_request(
     weight: float,
     priority: Priority,
     stream: StreamResponse | None = None,
-) -> Request:
-    """See `Service.request` for the arguments. Raises InvalidRequest."""
+) -> Request | InvalidRequest:
+    """See `Service.request` for the arguments.
+
+    What is wrong with them is returned, to be raised where no frame has them among its locals: they may be credentials.
+    """
     request_id = None
     try:
         request_id = request_id_of(headers) or f"{rng.getrandbits(128):032x}"
@@ -70,4 +74,4 @@ def build_request(
         )
     except InvalidRequest as error:
         error.service, error.request_id = state.name, request_id
-        raise
+        return sealed(error)

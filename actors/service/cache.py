@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from ..machines.freshness import Freshness, directives, freshness
+from ..secrecy import looks_secret
 from ..transport import Reply
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 _CACHED = ("GET", "HEAD")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _OVERHEAD = 500  # bytes: what an entry costs beside its body, about
-# What says who a caller is. (Those of the configuration are the same for all of a service's callers.)
-_SCOPE = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"})
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -163,6 +162,8 @@ def _said(request: Request) -> dict[str, str]:
 
 def _key(request: Request, vary: tuple[str, ...]) -> Key:
     own = sorted((name.lower(), value) for name, value in request.headers)
-    scope = tuple(pair for pair in own if pair[0] in _SCOPE)
+    # What says who a caller is. (The configuration's are the same for all of a service's callers.) By the names as he
+    # wrote them: in lower case, `authToken` is one word, and no word of any rule.
+    scope = tuple(sorted((name.lower(), value) for name, value in request.headers if looks_secret(name)))
     selected = tuple((name, *(value for known, value in own if known == name)) for name in vary)
     return (request.method, request.target, scope, selected)

@@ -47,7 +47,7 @@ def decode(reply: Reply, type_: Any) -> Any:
         return reply.body
     if type_ is None:
         return _guess(reply)
-    return _decode(_decoder(type_), reply.body)
+    return _decode(_decoder(type_), reply)
 
 
 def _guess(reply: Reply) -> Any:
@@ -55,20 +55,25 @@ def _guess(reply: Reply) -> Any:
         return None
     kind = (reply.header("content-type") or "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
-        return _decode(_decoder(Any), reply.body)
+        return _decode(_decoder(Any), reply)
     if kind.startswith("text/"):
         return reply.body.decode("utf-8", errors="replace")
     return reply.body
 
 
-def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+def _decode(decoder: msgspec.json.Decoder[Any], reply: Reply) -> Any:
+    # What msgspec says is said in our text, where secrets that an answer may repeat can be taken out of it: its own
+    # error is no cause to be shown beside it.
     try:
-        return decoder.decode(body)
+        return decoder.decode(reply.body)
     except msgspec.ValidationError as error:
-        text = str(error)
-        field = text.rpartition(" - at `")[2].rstrip("`") if " - at `" in text else "$"
-        raise DecodeError(f"the body does not fit the type: {text}", field=field) from error
+        raise _misfit(str(error)) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise DecodeError(f"the body is not JSON: {error}", field="$") from error
+        raise DecodeError(f"the body is not JSON: {error}", field="$") from None
     except Exception as error:  # of the type's own __post_init__, which is not ours to trust
         raise DecodeError(f"the type does not take the body: {type(error).__name__}", field="$") from error
+
+
+def _misfit(text: str) -> DecodeError:
+    field = text.rpartition(" - at `")[2].rstrip("`") if " - at `" in text else "$"
+    return DecodeError(f"the body does not fit the type: {text}", field=field)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from ..errors import ServiceError
 from ..machines.limiter import NORMAL
+from ..secrecy.masked import Masked, shown_body, shown_names, shown_target
 from .stream import StreamResponse
 from .upload import Upload
 
@@ -31,7 +33,7 @@ class Progress:
         return error
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(Masked, msgspec.Struct, frozen=True):
     """One call, checked and quoted by the caller's side (`target.py`)."""
 
     method: str
@@ -59,8 +61,16 @@ class Request(msgspec.Struct, frozen=True):
     template: str | None = None
     """What the path was made of; None if the caller gave a path as it is."""
 
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """See `Masked`."""
+        yield "method", self.method
+        yield "target", shown_target(self.target)
+        yield "request_id", self.request_id
+        yield "headers", shown_names(self.headers)
+        yield "body", shown_body(self.body)
 
-class FailedCall(msgspec.Struct, frozen=True, kw_only=True):
+
+class FailedCall(Masked, msgspec.Struct, frozen=True, kw_only=True):
     """A call that failed, as a `DegradeFallback` is told of it."""
 
     method: str
@@ -77,9 +87,22 @@ class FailedCall(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     """How often the service was tried."""
 
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """See `Masked`."""
+        yield "method", self.method
+        yield "target", shown_target(self.target)
+        yield "request_id", self.request_id
+        yield "headers", shown_names(self.headers)
+        yield "body", shown_body(self.body)
+        yield "attempts", self.attempts
 
-class ServiceResponse(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """The answer to a call. ``source`` and ``stale`` always tell the truth about where it comes from."""
+
+class ServiceResponse(Masked, msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """The answer to a call. ``source`` and ``stale`` always tell the truth about where it comes from.
+
+    Its repr tells the type of ``data`` and the names of ``headers``: what a service says may be a credential, and may
+    repeat one of ours.
+    """
 
     success: bool
     """False only in what `try_request` returns for an error."""
@@ -104,3 +127,15 @@ class ServiceResponse(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         """The first value of a header, or None."""
         wanted = name.lower()
         return next((value for known, value in self.headers if known == wanted), None)
+
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """See `Masked`."""
+        yield "success", self.success
+        yield "data", type(self.data)
+        yield "status", self.status
+        yield "headers", shown_names(self.headers)
+        yield "request_id", self.request_id
+        yield "source", self.source
+        yield "stale", self.stale
+        yield "attempts", self.attempts
+        yield "error", self.error

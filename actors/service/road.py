@@ -29,6 +29,7 @@ from ..errors import (
     TransportError,
 )
 from ..machines import retry
+from ..secrecy import sealed
 from ..transport import Reply, Wire
 from ..transport.door import read_whole
 from .admission import Admission
@@ -261,6 +262,8 @@ class Road:
                     )
             except trio.TooSlowError:
                 raise CallTimeout("no whole answer before the attempt's timeout", retryable=True) from None
+            except Exception as error:  # noqa: BLE001 - it goes on, whatever it is
+                raise sealed(error)  # noqa: B904 - it is the same error
             onward = self._redirect(wire, reply, target)
             if onward is None:
                 return reply
@@ -293,14 +296,13 @@ class Road:
         return answer.status >= 400 or (self.config.follow_redirects and answer.status in _REDIRECTS)
 
     def _redirect(self, wire: Wire, reply: Reply, target: Target) -> Wire | None:
-        location = reply.header("location")
-        if not self.config.follow_redirects or reply.status not in _REDIRECTS or location is None:
+        if not self.config.follow_redirects or reply.status not in _REDIRECTS or reply.header("location") is None:
             return None
-        onward = target.relative(location, wire.target)
-        if onward is None:
-            raise HTTPStatusError("it redirects to another origin, which is not followed", **_seen(reply))
         if isinstance(wire.body, Upload):
             raise HTTPStatusError("it redirects, and the body of this request can be sent only once", **_seen(reply))
+        onward = target.relative(reply.header("location") or "", wire.target)
+        if onward is None:
+            raise HTTPStatusError("it redirects to another origin, which is not followed", **_seen(reply))
         # RFC 9110, section 15.4: 303 is always to be fetched, 301 and 302 only in answer to a POST.
         if wire.method in ("GET", "HEAD") or (reply.status != 303 and (wire.method != "POST" or reply.status >= 307)):
             return msgspec.structs.replace(wire, target=onward)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..errors import ServiceError
+from ..secrecy import sealed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -76,7 +77,7 @@ class StreamResponse:
         try:
             piece = await self._answer.chunk()
         except ServiceError as error:
-            raise await self._why(error) from error.__cause__
+            raise await self._why(sealed(error)) from error.__cause__
         if piece is None:
             self._ended = True
             raise StopAsyncIteration

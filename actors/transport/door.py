@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import trio
 
 from ..errors import ResponseTooLarge
+from ..secrecy.masked import Masked, shown_body, shown_names, shown_target
 from .head import Block
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterable, Iterator
 
     from ..service.target import Target
 
 
-class Wire(msgspec.Struct, frozen=True, gc=False):  # it knows nobody that could know it: part of no cycle
+class Wire(Masked, msgspec.Struct, frozen=True, gc=False):  # it knows nobody that could know it: part of no cycle
     """One request as it goes out: everything is checked, nothing is left to add."""
 
     method: str
@@ -32,8 +33,15 @@ class Wire(msgspec.Struct, frozen=True, gc=False):  # it knows nobody that could
     replayable: bool = False
     """It may be sent again if nobody knows whether it was processed."""
 
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """See `Masked`."""
+        yield "method", self.method
+        yield "target", shown_target(self.target)
+        yield "headers", shown_names(self.constant.pairs + self.headers)
+        yield "body", shown_body(self.body)
 
-class Reply(msgspec.Struct, frozen=True, gc=False):
+
+class Reply(Masked, msgspec.Struct, frozen=True, gc=False):
     """One response, read to its end."""
 
     status: int
@@ -47,6 +55,12 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     def header(self, name: str) -> str | None:
         """The first value of a header (name in lower case), or None."""
         return next((value for known, value in self.headers if known == name), None)
+
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """See `Masked`: it may be a token's, or repeat ours."""
+        yield "status", self.status
+        yield "headers", shown_names(self.headers)
+        yield "body", shown_body(self.body)
 
 
 class Answer(Protocol):
