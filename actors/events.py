@@ -44,6 +44,28 @@ class RateChanged(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class TokenRefreshed(Event, frozen=True, kw_only=True, tag=True):
+    """New credentials for a service have been fetched, for this ``reason``."""
+
+    level = logging.DEBUG
+    service: str
+    generation: int
+    """How many there have been since the service was started, or somebody else to us."""
+    expires_in: float | None
+    """Seconds; None if nobody knows."""
+    reason: str
+
+
+class TokenRefreshFailed(Event, frozen=True, kw_only=True, tag=True):
+    """No new credentials for a service could be fetched, for this ``reason``."""
+
+    level = logging.WARNING
+    service: str
+    generation: int
+    """Of those that are used meanwhile; 0 if there are none, and calls fail."""
+    reason: str
+
+
 class ItemQueued(Event, frozen=True, kw_only=True, tag=True):
     """A call is in the queue, and its caller is told so."""
 

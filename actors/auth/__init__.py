@@ -1,6 +1,9 @@
 """Who we are to a service: where its credentials come from, how they are kept, and what they add to a request."""
 
-from .credentials import Authenticator as Authenticator
+from .authenticator import Authenticator as Authenticator
 from .credentials import Credentials as Credentials
+from .identity import Identity as Identity
+from .make import make_source as make_source
 from .source import Grant as Grant
 from .source import Source as Source
+from .source import Surroundings as Surroundings

@@ -1,8 +1,4 @@
-"""Who we are to the service: what each kind of authentication adds to a request.
-
-Static credentials are made into headers once and then kept in the token cache, so that a call costs a look-up and so
-that tokens which expire (OAuth2, a later chapter) go the same way. A 401 invalidates what was used, and only that.
-"""
+"""What is added to a request, and what can be said at once of those kinds of credentials that are simply there."""
 
 from __future__ import annotations
 
@@ -13,49 +9,62 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from ..config import Auth, BasicAuth, BearerAuth
+from ..config import ApiKeyAuth, BasicAuth, BearerAuth
+from ..config.check import OUR_HEADERS, header_name, header_value
+from ..errors import AuthFailed
 from ..machines.tokens import Token
 from ..secrecy import Masked
 
 if TYPE_CHECKING:
-    from ..machines.tokens import TokenCache
+    from ..config import Auth
 
 
 class Credentials(Masked, msgspec.Struct, frozen=True):
     """What to add to one request."""
 
     headers: tuple[tuple[str, str], ...] = ()
+    """In the place of others of the same names."""
     query: str = ""
+    """Appended to the query; quoted already (`urllib.parse.urlencode`)."""
 
 
-_NONE = Token(Credentials(), 0, math.inf)
+NOTHING = Credentials()
 
 
-class Authenticator:
-    """Gives the credentials of one service."""
-
-    def __init__(self, auth: Auth | None, tokens: TokenCache[Credentials]) -> None:
-        self._auth = auth
-        self._tokens = tokens
-
-    def credentials(self, now: float) -> Token[Credentials]:
-        """From the cache, or made anew."""
-        if self._auth is None:
-            return _NONE
-        return self._tokens.get(now) or self._tokens.store(_make(self._auth), None, now)
-
-    def refused(self, token: Token[Credentials]) -> None:
-        """The service answered 401 to these: they are not used again."""
-        self._tokens.invalidate(token.generation)
-
-
-def _make(auth: Auth) -> Credentials:
-    if isinstance(auth, BearerAuth):
-        # Blanks at the ends are no part of a header's value: h11 would refuse it.
-        return Credentials((("Authorization", f"Bearer {auth.token.reveal().strip(' ')}"),))
+def fixed(auth: Auth | None) -> Token[Credentials] | None:
+    """Of what never changes; None if it has to be fetched."""
+    if auth is None:
+        return Token(NOTHING, 0, math.inf)
+    if isinstance(auth, BearerAuth) and auth.token is not None:
+        return Token(bearer(auth.token.reveal()), 1, math.inf)
     if isinstance(auth, BasicAuth):
         pair = f"{auth.username}:{auth.password.reveal()}".encode()
-        return Credentials((("Authorization", f"Basic {base64.b64encode(pair).decode('ascii')}"),))
+        return Token(Credentials((("Authorization", f"Basic {base64.b64encode(pair).decode('ascii')}"),)), 1, math.inf)
+    if isinstance(auth, ApiKeyAuth):
+        return Token(_key(auth), 1, math.inf)
+    return None
+
+
+def bearer(token: str) -> Credentials:
+    """A token, as RFC 6750 says it."""
+    # Blanks at the ends are no part of a header's value: h11 would refuse it.
+    return Credentials((("Authorization", f"Bearer {token.strip(' ')}"),))
+
+
+def _key(auth: ApiKeyAuth) -> Credentials:
     if auth.location == "query":
         return Credentials(query=urlencode({auth.name: auth.key.reveal()}))
     return Credentials(((auth.name, auth.key.reveal().strip(" \t")),))
+
+
+def checked(credentials: Credentials) -> Credentials:
+    """As they are, if they can stand in a request. Raises AuthFailed, which does not quote them."""
+    for name, value in credentials.headers:
+        if not isinstance(name, str) or header_name(name) or name.lower() in OUR_HEADERS:
+            raise AuthFailed("the credentials have a header whose name is none, or is Switchgear's to set")
+        if not isinstance(value, str) or header_value(value):
+            raise AuthFailed("the credentials have a header whose value has control characters, or blanks around it")
+    query = credentials.query
+    if not isinstance(query, str) or not query.isascii() or not query.isprintable() or set(query) & set(" #\\"):
+        raise AuthFailed("the query of the credentials is not quoted: use urllib.parse.urlencode")
+    return credentials

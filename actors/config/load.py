@@ -152,7 +152,8 @@ class _Walk:
                 self._wrong(f"{path}.{field.name}", "is missing and has no default")
             elif field.name not in value:
                 sound[field.name] = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-        partial = Partial(struct, {key: one for key, one in sound.items() if one is not _MISSING})
+        faulty = [key for key, one in sound.items() if one is _MISSING]
+        partial = Partial(struct, {key: one for key, one in sound.items() if one is not _MISSING}, faulty)
         self.faults += [(f"{path}.{key}", reason) for key, reason in struct.cross_check(partial)]
         return struct(**sound) if len(self.faults) == before else partial
 

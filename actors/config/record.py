@@ -11,7 +11,7 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -66,14 +66,24 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Partial:
     """A record with faults: its fields that are sound, and None for the others. Enough to look for more faults."""
 
-    def __init__(self, struct: type[Record], sound: Mapping[str, Any]) -> None:
+    def __init__(self, struct: type[Record], sound: Mapping[str, Any], faulty: Collection[str] = ()) -> None:
         self._struct = struct
+        self._faulty = faulty
         for field in msgspec.structs.fields(struct):
             setattr(self, field.name, sound.get(field.name))
 
     def is_a(self, struct: type[Record]) -> bool:
         """Whether it was meant to be a ``struct``."""
         return self._struct is struct
+
+    def has(self, key: str) -> bool:
+        """Whether something was given for ``key``, be it sound or not."""
+        return key in self._faulty or getattr(self, key) is not None
+
+
+def has(record: Any, key: str) -> bool:
+    """Whether a record, or a partial one, was given something for ``key``."""
+    return record.has(key) if isinstance(record, Partial) else getattr(record, key) is not None
 
 
 def is_a(value: object, struct: type[Record]) -> bool:
@@ -106,8 +116,9 @@ def item(type_: Any) -> Any:
 
 
 def is_secret(type_: Any) -> bool:
-    """Whether a type is a secret, with or without checks of its own."""
-    return type_ is Secret or (typing.get_origin(type_) is Annotated and typing.get_args(type_)[0] is Secret)
+    """Whether a type is a secret, with or without checks of its own, or none."""
+    members = [one for one in options(type_) if one is not types.NoneType]
+    return any(one is Secret or typing.get_args(one)[:1] == (Secret,) for one in members)
 
 
 def reader(type_: Any) -> Reader:

@@ -13,7 +13,7 @@ import trio
 
 from switchgear.runtime import Actor, WhenFull
 
-from ..auth import Authenticator
+from ..auth import Authenticator, Surroundings, make_source
 from ..errors import ServiceError
 from ..transport.codings import ACCEPTED
 from .fleet import Fleet
@@ -44,7 +44,7 @@ class ServiceActor(Actor):
         state: ServiceState,
         instances: Watch[InstanceSet],
         *,
-        door: Callable[[ServiceConfig, ServiceState], Door],
+        door: Callable[..., Door],
         metrics: Ref,
         tick: float,
         user_agent: str,
@@ -70,6 +70,7 @@ class ServiceActor(Actor):
         self._way = self._state.config.value.way  # of the door
         self._fleet: Fleet | None = None
         self._road: Road | None = None
+        self._auth: Authenticator | None = None
         self._state.applied = self._apply
 
     async def handle(self, message: Request) -> ServiceResponse[Any]:
@@ -119,6 +120,8 @@ class ServiceActor(Actor):
     async def teardown(self) -> None:
         """Close the connections; what has not been shipped yet stays in the state for the next life."""
         self._state.applied = self._state.limits.changed = None
+        if self._auth is not None:
+            await self._auth.aclose()
         if self._door is not None:
             await self._door.aclose()
 
@@ -136,11 +139,28 @@ class ServiceActor(Actor):
             state,
             fleet=self._fleet,
             gate=None if limits.idle else self._gate,
-            auth=Authenticator(config.auth, state.tokens),
+            auth=self._authenticator(config),
             door=door,
             headers=self._constant_headers(config),
             rng=self._ctx.rng,
         )
+
+    def _authenticator(self, config: ServiceConfig) -> Authenticator:
+        """As long as we are the same to the service it is the same, with the flight that may be under way."""
+        ctx, state = self._ctx, self._state
+        if self._auth is None or self._auth.identity is not state.identity:
+            if self._auth is not None:
+                ctx.start_soon(self._auth.aclose)
+            around = Surroundings(config, self._open_door, ctx.rng)
+            self._auth = Authenticator(
+                state.identity,
+                make_source(config.auth, around),
+                start_soon=ctx.start_soon,
+                emit=ctx.emit,
+                path=ctx.path,
+                service=config.name,
+            )
+        return self._auth
 
     def _door_for(self, config: ServiceConfig) -> Door:
         """Another way to the service needs other connections; the old ones go when their calls have ended."""

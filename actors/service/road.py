@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from ..auth import Authenticator, Credentials
     from ..config import HedgeConfig, ServiceConfig
     from ..machines.breaker import Permit
-    from ..machines.limiter import Waiter
     from ..machines.tokens import Token
     from ..transport import Answer, Door
     from .admission import Chosen
@@ -88,6 +87,7 @@ class Road:
         self._outcome = state.outcome
         self._trusts_success = state.outcome.trusts_success
         self._auth = auth
+        self._fixed = auth.fixed
         self._door = door
         self._wires = Wires(headers, config.timeout)
         self._rng = rng
@@ -159,16 +159,18 @@ class Road:
         failed: bool | None = None
         reply: Reply | None = None
         try:
+            token = self._fixed or self._auth.ready(now)
+            if token is None:
+                token, now, permit, chosen = await self._await_credentials(request, tried_at, permit)
             gate = self._gate
             if gate is not None and not gate.limiter.admits(now, request.weight):
-                turn = await gate.enter(now, deadline, request.weight, request.priority)
-                now = trio.current_time()
-                permit.cancel(now)
-                permit, chosen = self._admit_again(request, tried_at, now, gate, turn)
+                now, permit, chosen = await self._await_turn(
+                    request, tried_at, permit, gate, now=now, deadline=deadline
+                )
+                token = self._fixed or self._auth.ready(now) or token  # the newest
             chosen = chosen or self._fleet.pick(now, tried_at, request.affinity)
             endpoint = chosen[0]
             tried_at.append(endpoint.id)  # another attempt prefers another instance
-            token = self._auth.credentials(now)
             self._count(request, now)
             wire = self._wires.wire(request, token, now, deadline)
             sent = now
@@ -223,16 +225,31 @@ class Road:
             budget.deposit(now)
         request.progress.attempts += 1
 
-    def _admit_again(
-        self, request: Request, tried_at: list[str], now: float, gate: Gate, turn: Waiter
-    ) -> tuple[Permit, Chosen | None]:
-        """After a wait for a turn: hundreds may have queued while the breaker was closed, and it may have opened since.
+    async def _await_credentials(
+        self, request: Request, tried_at: list[str], permit: Permit
+    ) -> tuple[Token[Credentials], float, Permit, Chosen | None]:
+        """Before the limit, which paces who passes it: those who then wait together would go on all at once.
 
-        They would all be sent to a service that is known to be down. The permit is exchanged, which also makes sure
+        The permit is exchanged, as after the wait for a turn.
+        """
+        token = await self._auth.obtain()
+        now = trio.current_time()
+        permit.cancel(now)
+        return token, now, *self._admission.admit(request, tried_at, now)
+
+    async def _await_turn(
+        self, request: Request, tried_at: list[str], permit: Permit, gate: Gate, *, now: float, deadline: float
+    ) -> tuple[float, Permit, Chosen | None]:
+        """Hundreds may have queued while the breaker was closed, and it may have opened since.
+
+        They would all be sent to a service that is known to be down. So the permit is exchanged, which also makes sure
         that a trial counts from when it is made.
         """
+        turn = await gate.enter(now, deadline, request.weight, request.priority)
+        now = trio.current_time()
+        permit.cancel(now)
         try:
-            return self._admission.admit(request, tried_at, now)
+            return now, *self._admission.admit(request, tried_at, now)
         except ServiceError:
             gate.give_back(turn)
             raise
@@ -314,7 +331,7 @@ class Road:
         now = trio.current_time()
         after = self._limits.refused(reply.status, reply.headers, sent=sent, weight=request.weight, now=now)
         if reply.status == 401:
-            self._auth.refused(token)
+            self._auth.refused(token, now)
             return AuthFailed("the service answered 401: it does not take our credentials")
         error = RateLimited if reply.status == 429 else HTTPStatusError
         return error(

@@ -12,11 +12,11 @@ import trio
 
 from switchgear.runtime import MailboxFull, Watch
 
+from ..auth import Identity
 from ..config import CacheFallback, ServiceConfig
 from ..machines.budget import Budget
 from ..machines.meter import Meter
 from ..machines.recent import RecentQuantile
-from ..machines.tokens import TokenCache
 from ..metrics.records import Report
 from ..transport import PoolCounts
 from .breakers import Breakers
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Event, Ref
 
-    from ..auth import Credentials
     from ..config import HedgeConfig, RetryBudget
     from ..errors import ServiceError
     from .messages import Request
@@ -56,6 +55,7 @@ class ServiceState:
         self.queue: Callable[[str, Request, ServiceError], Awaitable[None]] | None = None
         """Keeps a call of the service named that failed of this; raises FallbackFailed. None if there is no queue."""
         self._emit = emit
+        self._rng = rng
         self.breakers = Breakers(config.breaker, config.name, path, emit, rng)
         self._tune(config, None)
 
@@ -94,7 +94,7 @@ class ServiceState:
         else:
             self.limits.tune(config, old, now)
         if old is None or config.auth != old.auth:
-            self.tokens: TokenCache[Credentials] = TokenCache()
+            self.identity = Identity(config.auth, self._rng)
         cache = _cache_config(config)
         self.fresh_from = cache if cache is not None and cache.serve_fresh else None
         other = old is not None and config.account != old.account  # another's answers

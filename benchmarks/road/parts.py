@@ -140,8 +140,9 @@ def balancer(parts: Parts) -> Action:
 
 
 def auth(parts: Parts) -> Action:
-    """The token, from the cache."""
-    return partial(parts.road._auth.credentials, parts.now)
+    """Whether there is a token, which is fixed."""
+    road = parts.road
+    return lambda: road._fixed or road._auth.ready(parts.now)
 
 
 def body(parts: Parts) -> Action:

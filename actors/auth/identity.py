@@ -1,0 +1,33 @@
+"""Who we are to one service, through all lives of its actor: a crash costs no token, and forgets no refusal.
+
+It is replaced when the configuration says that we are somebody else, and kept through any other change. Like the rest
+of the service's memory it is only changed synchronously, so no life can leave it half done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..machines.tokens import TokenCache
+from .credentials import Credentials, fixed
+
+if TYPE_CHECKING:
+    import random
+
+    from ..config import Auth
+    from .source import Grant
+
+
+class Identity:
+    """What is known of the credentials of one service."""
+
+    def __init__(self, auth: Auth | None, rng: random.Random) -> None:
+        self.auth = auth
+        self.fixed = fixed(auth)
+        """What is added to every request; None if that has to be fetched, and changes."""
+        self.tokens: TokenCache[Credentials] = TokenCache(rng)
+        """What has been fetched, and when to fetch again."""
+        self.grant: Grant | None = None
+        """What was fetched last, for the source to go on from."""
+        self.trouble = ""
+        """Why the last attempt to fetch failed; empty if it did not."""
