@@ -10,11 +10,9 @@ A road is made from a configuration and thrown away with it: calls under way kee
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
 import trio
 
 from switchgear.runtime.wall import wall_time
@@ -26,40 +24,31 @@ from ..errors import (
     HTTPStatusError,
     RateLimited,
     ServiceError,
-    TransportError,
 )
 from ..machines import retry
-from ..secrecy import sealed
-from ..transport import Reply, Wire
-from ..transport.door import read_whole
+from ..transport import Reply
 from .admission import Admission
 from .decode import decode
+from .exchange import Exchange, seen
 from .hedge import hedged
 from .messages import ServiceResponse
 from .outcome import FAILURE, SUCCESS
-from .upload import Upload
 from .wires import Wires, harmless
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from ..auth import Authenticator, Credentials
     from ..config import HedgeConfig, ServiceConfig
     from ..machines.breaker import Permit
     from ..machines.tokens import Token
-    from ..transport import Answer, Door
+    from ..transport import Door
     from .admission import Chosen
     from .fleet import Fleet
     from .gate import Gate
     from .messages import Request
     from .state import ServiceState
-    from .stream import StreamResponse
-    from .target import Target
-
-
-_MAX_REDIRECTS = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Road:
@@ -88,7 +77,8 @@ class Road:
         self._trusts_success = state.outcome.trusts_success
         self._auth = auth
         self._fixed = auth.fixed
-        self._door = door
+        self._signed = partial(_signed, state.name)
+        self._exchange = Exchange(config, fleet, door, self._signed)
         self._wires = Wires(headers, config.timeout)
         self._rng = rng
 
@@ -176,7 +166,7 @@ class Road:
             sent = now
             self._fleet.begin(endpoint, sent)
             tried = True
-            reply = await self._exchange(request, wire, sent, chosen, token.value)
+            reply = await self._exchange.run(request, wire, sent, chosen, token.value)
             if reply.status < 400:
                 now, settled = reply.ended, True
                 if self._trusts_success:
@@ -254,78 +244,6 @@ class Road:
             gate.give_back(turn)
             raise
 
-    async def _exchange(
-        self, request: Request, wire: Wire, now: float, chosen: Chosen, credentials: Credentials
-    ) -> Reply:
-        """One request on the wire, with the redirects that stay on its origin."""
-        endpoint, target = chosen
-        timeout = self.config.timeout
-        end = math.inf  # when the call's own time is over the ask ends, and we are cancelled: no need to watch it twice
-        if timeout.attempt is not None and now + timeout.attempt < request.deadline:
-            end = now + timeout.attempt
-        for _ in range(_MAX_REDIRECTS + 1):
-            sent = _with_query(wire, credentials.query) if credentials.query else wire
-            try:
-                if request.stream is not None:
-                    headed = partial(self._fleet.headed, endpoint, now)
-                    reply = await self._stream(request, request.stream, sent, target, head_by=end, headed=headed)
-                else:
-                    reply = await self._door.exchange(
-                        target,
-                        sent,
-                        connect=timeout.connect,
-                        max_bytes=self.config.max_response_bytes,
-                        deadline=end,
-                    )
-            except trio.TooSlowError:
-                raise CallTimeout("no whole answer before the attempt's timeout", retryable=True) from None
-            except Exception as error:  # noqa: BLE001 - it goes on, whatever it is
-                raise sealed(error)  # noqa: B904 - it is the same error
-            onward = self._redirect(wire, reply, target)
-            if onward is None:
-                return reply
-            wire = onward
-        raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
-
-    async def _stream(
-        self,
-        request: Request,
-        stream: StreamResponse,
-        wire: Wire,
-        target: Target,
-        *,
-        head_by: float,
-        headed: Callable[[float], None],
-    ) -> Reply:
-        """Open an exchange, and hold it open while the caller reads; what he did not ask for is read here."""
-        answer = await self._door.open(target, wire, connect=self.config.timeout.connect, deadline=head_by)
-        try:
-            if not self._is_ours(answer):
-                headed(trio.current_time())
-                await stream.hold(answer, request, partial(self._signed, request=request))
-                return Reply(answer.status, answer.headers, b"")
-            return Reply(answer.status, answer.headers, await read_whole(answer, self.config.max_response_bytes))
-        finally:
-            await answer.aclose()
-
-    def _is_ours(self, answer: Answer) -> bool:
-        """An error, or a redirect that is to be followed: its body is no stream for the caller."""
-        return answer.status >= 400 or (self.config.follow_redirects and answer.status in _REDIRECTS)
-
-    def _redirect(self, wire: Wire, reply: Reply, target: Target) -> Wire | None:
-        if not self.config.follow_redirects or reply.status not in _REDIRECTS or reply.header("location") is None:
-            return None
-        if isinstance(wire.body, Upload):
-            raise HTTPStatusError("it redirects, and the body of this request can be sent only once", **_seen(reply))
-        onward = target.relative(reply.header("location") or "", wire.target)
-        if onward is None:
-            raise HTTPStatusError("it redirects to another origin, which is not followed", **_seen(reply))
-        # RFC 9110, section 15.4: 303 is always to be fetched, 301 and 302 only in answer to a POST.
-        if wire.method in ("GET", "HEAD") or (reply.status != 303 and (wire.method != "POST" or reply.status >= 307)):
-            return msgspec.structs.replace(wire, target=onward)
-        headers = tuple(pair for pair in wire.headers if pair[0].lower() != "content-type")
-        return Wire("GET", onward, headers, constant=wire.constant, replayable=True)
-
     def _refusal(self, request: Request, reply: Reply, token: Token[Credentials], sent: float) -> ServiceError:
         """What an error status means: to the limits, to the token cache, and to the caller."""
         now = trio.current_time()
@@ -335,7 +253,7 @@ class Road:
             return AuthFailed("the service answered 401: it does not take our credentials")
         error = RateLimited if reply.status == 429 else HTTPStatusError
         return error(
-            f"the service answered {reply.status}", **_seen(reply), retry_at=None if after is None else now + after
+            f"the service answered {reply.status}", **seen(reply), retry_at=None if after is None else now + after
         )
 
     def _retry_delay(self, failure: ServiceError, request: Request, deadline: float, waited: float) -> float | None:
@@ -375,11 +293,12 @@ class Road:
             elapsed=reply.ended - request.started,
         )
 
-    def _signed(self, error: ServiceError, request: Request) -> ServiceError:
-        """With the names that a reader of the error wants."""
-        error.service, error.request_id = self._state.name, request.request_id
-        error.attempts = request.progress.attempts
-        return error
+
+def _signed(service: str, error: ServiceError, request: Request) -> ServiceError:
+    """With the names that a reader of the error wants."""
+    error.service, error.request_id = service, request.request_id
+    error.attempts = request.progress.attempts
+    return error
 
 
 def _repeatable(request: Request) -> bool:
@@ -387,12 +306,3 @@ def _repeatable(request: Request) -> bool:
     if request.stream is not None and request.stream.handed:
         return False
     return isinstance(request.body, bytes) or not request.body.begun
-
-
-def _seen(reply: Reply) -> dict[str, Any]:
-    """What an error says of an answer."""
-    return {"status": reply.status, "headers": reply.headers, "body": reply.body}
-
-
-def _with_query(wire: Wire, query: str) -> Wire:
-    return msgspec.structs.replace(wire, target=f"{wire.target}{'&' if '?' in wire.target else '?'}{query}")

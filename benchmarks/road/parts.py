@@ -41,7 +41,7 @@ class Parts:
         self.actor = living(ServiceActor)
         assert self.actor._road is not None
         self.road = self.actor._road
-        self.door: Any = self.road._door
+        self.door: Any = self.road._exchange._door
         self.now = trio.current_time()
         self.request = a_request(self)
         self.target = self.road._fleet.pick(self.now)[1]
@@ -82,7 +82,7 @@ def actor(parts: Parts) -> Action:
 
 def road(parts: Parts) -> Action:
     """Past the guards."""
-    parts.road._door = ReadyDoor(parts.reply)  # type: ignore[assignment]
+    parts.road._exchange._door = ReadyDoor(parts.reply)  # type: ignore[assignment]
 
     async def past() -> None:
         parts.request.progress.attempts = 0
@@ -212,10 +212,10 @@ def a_request(parts: Parts) -> Request:
 
 def a_wire(parts: Parts) -> Wire:
     """As the road gives it to its door."""
-    before, ready = parts.road._door, ReadyDoor(parts.reply)
-    parts.road._door = ready  # type: ignore[assignment]
+    before, ready = parts.road._exchange._door, ReadyDoor(parts.reply)
+    parts.road._exchange._door = ready  # type: ignore[assignment]
     finish(parts.road.call(parts.request, parts.now, math.inf))
-    parts.road._door = before
+    parts.road._exchange._door = before
     assert ready.wire is not None
     return ready.wire
 
