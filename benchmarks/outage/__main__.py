@@ -6,17 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 
+from .. import lines
 from ..harness import silence
 from ..rst import list_table
 from .simulation import DOWN, END, RATE, UP, Course, simulate
 
 BUDGET, BOTH, NAIVE = "retries within the budget", "budget and breaker", "retries without a budget"
 MOST = 1.21  # a budget of a fifth: of the calls of the last ten seconds, which may have been a few more
-COLOURS = ("#888888", "#c23b22", "#2a78b5", "#2e8b57")
-WIDTH, HEIGHT, LEFT, TOP = 760, 320, 56, 24
 
 
 def promises(courses: Mapping[str, Course]) -> Iterator[tuple[str, bool]]:
@@ -42,33 +40,17 @@ def rows(courses: Mapping[str, Course]) -> list[tuple[str, str, str, str]]:
     return found
 
 
-def svg(courses: Mapping[str, Course]) -> str:
+def picture(courses: Mapping[str, Course]) -> str:
     """Requests a second, one line a variant; the outage is grey."""
     most = max(max(course.attempts.values()) for course in courses.values())
-
-    def place(second: float, count: float) -> str:
-        return f"{LEFT + second / END * (WIDTH - LEFT - 12):.1f},{TOP + HEIGHT - count / most * HEIGHT:.1f}"
-
-    x1, x2 = (float(place(second, 0).partition(",")[0]) for second in (DOWN, UP))
-    whole = HEIGHT + TOP + 40 + 18 * len(courses)
-    head = f'viewBox="0 0 {WIDTH} {whole}" font-family="sans-serif" font-size="12"'
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {head}>']
-    parts.append(f'<rect x="{x1}" y="{TOP}" width="{x2 - x1:.1f}" height="{HEIGHT}" fill="#888" fill-opacity="0.25"/>')
-    parts.append(f'<text x="{x1 + 6}" y="{TOP + 14}" fill="#888">down</text>')
-    for count in range(0, most + 1, 100):
-        y = place(0, count).partition(",")[2]
-        parts.append(f'<path d="M{LEFT} {y}H{WIDTH - 12}" stroke="#888" stroke-width="0.3"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y}" text-anchor="end" fill="#888">{count}</text>')
-    for at in range(0, END + 1, 30):
-        x = place(at, 0).partition(",")[0]
-        parts.append(f'<text x="{x}" y="{TOP + HEIGHT + 16}" text-anchor="middle" fill="#888">{at} s</text>')
-    for number, (name, course) in enumerate(courses.items()):
-        line = " ".join(place(second, course.attempts[second]) for second in range(END))
-        y = TOP + HEIGHT + 40 + 18 * number
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{COLOURS[number]}" stroke-width="1.5"/>')
-        parts.append(f'<path d="M{LEFT} {y - 4}h24" stroke="{COLOURS[number]}" stroke-width="2"/>')
-        parts.append(f'<text x="{LEFT + 32}" y="{y}" fill="#888">{escape(name)}: requests a second</text>')
-    return "".join([*parts, "</svg>\n"])
+    panel = lines.Panel(
+        "Requests a second that reach the service",
+        {name: [(second, course.attempts[second]) for second in range(END)] for name, course in courses.items()},
+        x_marks=[(second, f"{second} s") for second in range(0, END + 1, 30)],
+        y_marks=[(count, str(count)) for count in range(0, most + 100, 100)],
+        shaded=(DOWN, UP, "down"),
+    )
+    return lines.svg([panel])
 
 
 def rst(courses: Mapping[str, Course], seed: int) -> str:
@@ -95,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         document = {name: vars(course) for name, course in courses.items()}
         options.json.write_text(json.dumps({"seed": options.seed, "by second": document}) + "\n")
     if options.svg is not None:
-        options.svg.write_text(svg(courses))
+        options.svg.write_text(picture(courses))
     if options.rst is not None:
         options.rst.write_text(rst(courses, options.seed))
     return 0 if all(kept for _, kept in verdicts) else 1

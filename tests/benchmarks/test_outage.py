@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from benchmarks.outage import simulation
-from benchmarks.outage.__main__ import BOTH, BUDGET, NAIVE, rows, rst, svg
+from benchmarks.outage.__main__ import BOTH, BUDGET, NAIVE, picture, rows, rst
 from benchmarks.outage.simulation import DOWN, UP, Course
 
 
@@ -23,7 +23,7 @@ def test_what_is_worked_out_of_the_seconds() -> None:
     course.succeeded.clear()
     assert course.recovery is None
     assert "never" in rst({"a": course}, 1)
-    assert svg({"a": course}).count("<polyline") == 1
+    assert picture({"a": course}).count("<polyline") == 1
 
 
 @pytest.fixture
