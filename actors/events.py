@@ -121,3 +121,21 @@ class InstanceHealthChanged(Event, frozen=True, kw_only=True, tag=True):
     instance: str
     health: str
     detail: str
+
+
+class SourceDown(Event, frozen=True, kw_only=True, tag=True):
+    """A source of instances cannot say which there are: what it said last stays, ``instances`` of them."""
+
+    level = logging.WARNING
+    service: str
+    source: str
+    error: str
+    instances: int
+
+
+class SourceRecovered(Event, frozen=True, kw_only=True, tag=True):
+    """It can again."""
+
+    service: str
+    source: str
+    instances: int

@@ -36,3 +36,6 @@ class ServiceInstance(msgspec.Struct, frozen=True):
     address: str = ""
     """The IP address to connect to, where it is known: the host of ``endpoint`` is not looked up then. ``Host`` and the
     certificate stay the endpoint's. (Proxies look names up themselves, and so does what is given as ``transport=``.)"""
+    sources: tuple[str, ...] = ()
+    """Who says that it is there, the one that is believed about it first: ``registered``, ``static``, names of sources.
+    Empty: nobody any more, but it is kept for as long as it passes its health checks."""

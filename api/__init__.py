@@ -19,6 +19,7 @@ from switchgear.actors.config import BulkheadConfig as BulkheadConfig
 from switchgear.actors.config import CacheFallback as CacheFallback
 from switchgear.actors.config import DefaultFallback as DefaultFallback
 from switchgear.actors.config import DegradeFallback as DegradeFallback
+from switchgear.actors.config import FileSource as FileSource
 from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
 from switchgear.actors.config import HedgeConfig as HedgeConfig
 from switchgear.actors.config import InstanceConfig as InstanceConfig
@@ -69,6 +70,7 @@ from switchgear.actors.queue import QueueStats as QueueStats
 from switchgear.actors.registry import Health as Health
 from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
 from switchgear.actors.registry import Registry as Registry
+from switchgear.actors.registry import SourceStatus as SourceStatus
 from switchgear.actors.service.limits import LimiterStatus as LimiterStatus
 from switchgear.actors.service.messages import FailedCall as FailedCall
 from switchgear.actors.service.messages import ServiceResponse as ServiceResponse

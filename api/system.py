@@ -85,7 +85,9 @@ class Runtime:
             if config.name in self._services:
                 raise errors.ConfigError(f"there is a service {config.name!r} already: remove it first")
             self._check_fallbacks(config)
-            return await self._start(config)
+            service = await self._start(config)
+            await self.registry.settle()
+            return service
 
     async def _start_all(self) -> None:
         """Those of the configuration, which has been checked as a whole: an alternative may come after who names it."""
@@ -95,6 +97,7 @@ class Runtime:
         await system.supervise("services", intensity=Intensity(max_restarts=None))
         for config in self._config.services:
             await self._start(config)
+        await self.registry.settle()
 
     async def _start(self, config: ServiceConfig) -> Service:
         state = ServiceState(config, f"{_SERVICES}/{config.name}", self._system.events.publish, self._system.rng)

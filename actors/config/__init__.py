@@ -31,6 +31,8 @@ from .runtime import MetricsConfig as MetricsConfig
 from .runtime import RegistryConfig as RegistryConfig
 from .runtime import RuntimeConfig as RuntimeConfig
 from .secret import Secret as Secret
-from .service import InstanceConfig as InstanceConfig
 from .service import ServiceConfig as ServiceConfig
+from .sources import FileSource as FileSource
+from .sources import InstanceConfig as InstanceConfig
+from .sources import Source as Source
 from .tls import TLSConfig as TLSConfig

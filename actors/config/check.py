@@ -55,14 +55,22 @@ def url(key: str, value: object) -> None:
 
 def address(key: str, value: object, endpoint: str) -> None:
     """Raises ConfigError if ``value`` is no IP address that the endpoint can be at; empty: none is known."""
+    reason = address_problem(value, endpoint)
+    if reason:
+        raise ConfigError(f"{key}: {reason}")
+
+
+def address_problem(value: object, endpoint: str) -> str | None:
+    """Why an endpoint cannot be at this address, if it cannot."""
     if value == "":
-        return
+        return None
     try:
         here = ipaddress.ip_address(value if isinstance(value, str) else "").is_loopback
     except ValueError:
-        raise ConfigError(f"{key}: must be an IP address or empty, not {shown(value)}") from None
+        return f"must be an IP address or empty, not {shown(value)}"
     if is_loopback(urlsplit(endpoint).hostname) and not here:  # what is allowed on this machine only would leave it
-        raise ConfigError(f"{key}: the endpoint is on this machine, and {value} is not")
+        return f"the endpoint is on this machine, and {value} is not"
+    return None
 
 
 def is_loopback(host: str | None) -> bool:

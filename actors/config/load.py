@@ -49,19 +49,24 @@ def load_config(source: RuntimeConfig | Mapping[str, Any] | str | os.PathLike[st
     """
     if isinstance(source, RuntimeConfig):
         return source
-    config, faults = _load(source)
+    config: RuntimeConfig = load_record(source, RuntimeConfig)
+    return config
+
+
+def load_record(source: Mapping[str, Any] | str | os.PathLike[str], struct: type[Record]) -> Any:
+    """Any record, from a dict or a file. Raises ConfigError with every fault, a line each."""
+    record, faults = _load(source, struct)
     if faults:
         raise ConfigError("\n".join(map(str, faults)))
-    loaded: RuntimeConfig = config
-    return loaded
+    return record
 
 
 def check_config(source: Mapping[str, Any] | str | os.PathLike[str]) -> list[Fault]:
     """Every fault that can be found; an empty list if the configuration is valid."""
-    return _load(source)[1]
+    return _load(source, RuntimeConfig)[1]
 
 
-def _load(source: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[Any, list[Fault]]:
+def _load(source: Mapping[str, Any] | str | os.PathLike[str], struct: type[Record]) -> tuple[Any, list[Fault]]:
     if isinstance(source, (str, os.PathLike)):
         name, base = str(source), Path(source).parent
         try:
@@ -71,7 +76,7 @@ def _load(source: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[Any, list
     else:
         name, base, data = "config", Path(), source
     walk = _Walk(base)
-    config = walk.value(data, RuntimeConfig, "")
+    config = walk.value(data, struct, "")
     return config, [Fault(name, key.lstrip("."), reason) for key, reason in walk.faults]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from .auth import Auth
 from .breaker import BreakerConfig
 from .bulkhead import BulkheadConfig
-from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, between
+from .check import OUR_HEADERS, Count, Headers, Name, Text, Url
 from .fallback import Fallback
 from .policy import (
     HealthCheckConfig,
@@ -22,6 +22,7 @@ from .policy import (
 )
 from .proxy import ProxyConfig, missing_extra
 from .record import Record
+from .sources import InstanceConfig, Source, confusable, twice
 from .tls import TLSConfig, unverified_problem
 
 if TYPE_CHECKING:
@@ -31,20 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["OUR_HEADERS", "InstanceConfig", "ServiceConfig"]
 
 
-class InstanceConfig(Record, frozen=True, forbid_unknown_fields=True):
-    """One instance of a service."""
-
-    endpoint: Url
-    """Its base URL."""
-    id: Text = ""
-    """Unique in its service; the endpoint if empty."""
-    weight: Annotated[float, between(0, 1e9)] = 1.0
-    """Its share of the calls; 0 takes it out."""
-    metadata: dict[str, str] = msgspec.field(default_factory=dict)
-
-
 class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
-    """One external service. Give ``base_url``, or ``instances``, or neither and register instances at run time."""
+    """One external service. Give ``base_url``, or ``instances``, or neither and register instances at run time.
+
+    Its instances are all of these together with those of its ``sources``.
+    """
 
     name: Name
     base_url: Url | None = None
@@ -62,6 +54,9 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     health_check: HealthCheckConfig | None = None
     balancer: Literal["round_robin", "weighted_random", "p2c"] = "p2c"
     instances: Sequence[InstanceConfig] = ()
+    sources: Sequence[Source] = ()
+    """Where more of them are found, any number. What several name is one instance: it is as the first of them says
+    (what was registered, then ``instances``, then the sources in this order), and there while any of them names it."""
     headers: Headers = msgspec.field(default_factory=dict)
     """Sent with every request. Their values are not shown: they may be credentials."""
     follow_redirects: bool = False
@@ -122,9 +117,5 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
             yield "tls.verify", "verify = false is only for services on this machine, and the proxy's is another"
         if record.http2 and (problem := missing_extra("h2", "http2")) is not None:
             yield "http2", problem
-        seen = set()
-        for index, instance in enumerate(record.instances or ()):
-            own = getattr(instance, "id", None) or getattr(instance, "endpoint", None)
-            if own is not None and own in seen:
-                yield f"instances[{index}]", f"there is an instance {own!r:.80} already: ids are unique in a service"
-            seen.add(own)
+        yield from twice(record.instances)
+        yield from confusable(record.sources)

@@ -5,3 +5,4 @@ from .api import Health as Health
 from .api import Registry as Registry
 from .records import HealthCheckResult as HealthCheckResult
 from .records import InstanceSet as InstanceSet
+from .records import SourceStatus as SourceStatus

@@ -1,31 +1,39 @@
 """The registry actor: the truth about which instances there are and how they are.
 
 State changes synchronously, so several messages may be in hand and none meets another's half. What has changed is
-published as an immutable `InstanceSet` through a watch, so reading it costs nobody a round trip. Only a health check on
-demand waits for anybody (`checks.py`).
+published as an immutable `InstanceSet` through a watch, so reading it costs nobody a round trip. Which instances there
+are is put together in `members.py`; only a health check on demand waits for anybody (`checks.py`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from switchgear.runtime import Actor
-from switchgear.runtime.wall import wall_time
 
-from ..events import InstanceDeregistered, InstanceRegistered
-from ..instance import HealthStatus, ServiceInstance
 from .checks import Checks
 from .entry import Entry
-from .records import Check, Configure, Deregister, Forget, Found, HealthCheckResult, Look, Register
+from .members import Members
+from .records import (
+    Check,
+    Configure,
+    Deregister,
+    Forget,
+    Found,
+    HealthCheckResult,
+    Look,
+    Register,
+    Sourced,
+    SourceFailed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from switchgear.runtime import Context
 
-    from ..config import ServiceConfig
+    from ..config import InstanceConfig, ServiceConfig
+    from ..instance import ServiceInstance
     from ..transport import Door
 
 
@@ -44,7 +52,8 @@ class RegistryActor(Actor):
     async def setup(self, ctx: Context) -> None:
         """Go on from the last life, checks included."""
         self._ctx = ctx
-        self._checks = Checks(ctx, self._open_door, by_themselves=self._check_health)
+        self._checks = Checks(ctx, self._open_door, self._judged, by_themselves=self._check_health)
+        self._members = Members(ctx, self._checks)
         if isinstance(ctx.previous, dict):
             self._entries = ctx.previous
         for entry in self._entries.values():
@@ -70,11 +79,17 @@ class RegistryActor(Actor):
                 return self._register(instance)
             case Deregister(service, id):
                 return self._deregister(service, id)
+            case Sourced(service, source, instances):
+                self._sourced(service, source, instances)
+            case SourceFailed(service, source, reason):
+                self._failed(service, source, reason)
             case Configure(config):
                 return self._configure(config)
             case Forget(service):
                 return self._forget(service)
-        raise TypeError(f"the registry does not understand {type(message).__name__}")
+            case _:
+                raise TypeError(f"the registry does not understand {type(message).__name__}")
+        return None
 
     # ---- what the messages do
 
@@ -84,14 +99,7 @@ class RegistryActor(Actor):
 
     def _configure(self, config: ServiceConfig) -> Found:
         entry = self._entries.setdefault(config.name, Entry(config.name))
-        entry.config = config
-        wanted = {one.id: one for one in _static(config)}
-        # Sorted: the order of events must not hang on how Python hashes strings today.
-        changed = [self._remove(entry, gone) for gone in sorted(entry.configured - wanted.keys())]
-        entry.configured = frozenset(wanted)
-        changed += [self._put(entry, instance) for instance in wanted.values()]
-        changed.append(self._checks.configure(entry, config.health_check))
-        if any(changed):  # a new rate limit, say, is nothing to those who follow the instances
+        if self._members.configure(entry, config):  # another rate limit, say, is nothing to those who watch
             entry.publish()
         return entry.found()
 
@@ -100,8 +108,7 @@ class RegistryActor(Actor):
         if entry is None:
             return False
         self._checks.end(entry, "the service is gone")
-        for instance in list(entry.instances):
-            self._remove(entry, instance)
+        self._members.forget(entry)
         entry.publish(gone=True)
         return True
 
@@ -109,48 +116,29 @@ class RegistryActor(Actor):
         entry = self._entries.get(instance.name)
         if entry is None:
             return None
-        if self._put(entry, instance):
+        if self._members.register(entry, instance):
             entry.publish()
         return entry.instances[instance.id]
 
-    def _put(self, entry: Entry, instance: ServiceInstance) -> bool:
-        """True if that has changed anything but when it was last seen: who registers as a heartbeat wakes nobody."""
-        known = entry.instances.get(instance.id)
-        now = wall_time()
-        health, since = (HealthStatus.UNKNOWN, now) if known is None else (known.health, known.registered_at)
-        put = msgspec.structs.replace(instance, health=health, registered_at=since, last_seen=now)
-        entry.instances[instance.id] = put
-        if known is None:
-            self._emit(InstanceRegistered, instance)
-        elif known.endpoint != instance.endpoint:
-            self._checks.moved(entry, instance.id)
-        return known is None or msgspec.structs.replace(put, last_seen=known.last_seen) != known
-
     def _deregister(self, service: str, id: str) -> bool:
         entry = self._entries.get(service)
-        if entry is None or not self._remove(entry, id):
+        if entry is None or not self._members.deregister(entry, id):
             return False
         entry.publish()
         return True
 
-    def _remove(self, entry: Entry, id: str) -> bool:
-        self._checks.removed(entry, id)
-        instance = entry.instances.pop(id, None)
-        if instance is not None:
-            self._emit(InstanceDeregistered, instance)
-        return instance is not None
+    def _sourced(self, service: str, source: str, instances: tuple[InstanceConfig, ...] | None) -> None:
+        entry = self._entries.get(service)
+        if entry is not None and self._members.sourced(entry, source, instances):
+            entry.publish()
 
-    def _emit(self, kind: Any, instance: ServiceInstance) -> None:
-        self._ctx.emit(kind(path=self._ctx.path, service=instance.name, instance=instance.id))
+    def _failed(self, service: str, source: str, reason: str) -> None:
+        entry = self._entries.get(service)
+        if entry is not None:
+            self._members.failed(entry, source, reason)
 
-
-def _static(config: ServiceConfig) -> list[ServiceInstance]:
-    """The instances that a configuration names."""
-    if config.base_url is not None:
-        return [ServiceInstance(config.base_url, config.name, config.version, config.base_url)]
-    return [
-        ServiceInstance(
-            one.id or one.endpoint, config.name, config.version, one.endpoint, metadata=one.metadata, weight=one.weight
-        )
-        for one in config.instances
-    ]
+    def _judged(self, entry: Entry, id: str) -> None:
+        """The health of an instance has changed: that may be the end of one that nobody names any more."""
+        if not entry.instances[id].sources:
+            self._members.settle(entry, id)
+        entry.publish()

@@ -9,16 +9,30 @@ from typing import TYPE_CHECKING, TypeVar, final
 import msgspec
 import trio
 
+from switchgear.runtime import ActorError
+
 from ..ask import ask
 from ..config.check import address as check_address
 from ..config.check import finite
 from ..config.check import url as check_url
 from ..config.tls import unverified_problem
-from ..errors import ConfigError, InvalidRequest, ServiceError, UnknownService
+from ..errors import ConfigError, InvalidRequest, ServiceError, ShuttingDown, UnknownService
 from ..follow import next_version
 from ..instance import ServiceInstance
 from .actor import RegistryActor
-from .records import Check, Configure, Deregister, Forget, Found, HealthCheckResult, InstanceSet, Look, Register
+from .records import (
+    Check,
+    Configure,
+    Deregister,
+    Forget,
+    Found,
+    HealthCheckResult,
+    InstanceSet,
+    Look,
+    Register,
+    SourceStatus,
+)
+from .sources import SourceKeeper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -35,9 +49,10 @@ T = TypeVar("T")
 class Registry:
     """Instances of services: register, deregister, discover, watch, and check them. Got from ``runtime.registry``."""
 
-    def __init__(self, ref: Ref, ended: trio.Event) -> None:
+    def __init__(self, ref: Ref, ended: trio.Event, sources: SourceKeeper) -> None:
         self._ref = ref
         self._ended = ended
+        self._sources = sources
         self._services: dict[str, ServiceConfig] = {}  # in the order in which they came
 
     @classmethod
@@ -46,17 +61,31 @@ class Registry:
     ) -> Registry:
         """Start the registry actor in a tree."""
         actor = partial(RegistryActor, door, check_health=config.check_health)
-        return cls(await system.start(actor, "registry", grace=grace), system.ended)
+        ref = await system.start(actor, "registry", grace=grace)
+        return cls(ref, system.ended, SourceKeeper(system, ref, grace))
 
     async def configure(self, config: ServiceConfig) -> Watch[InstanceSet]:
-        """Take over what a service's configuration says of instances and health checks; returns the service's watch."""
+        """Take over what a service's configuration says of instances and health checks; returns the service's watch.
+
+        Its sources are followed from now on. `settle` waits for what they have to say.
+        """
+        await self._sources.retire(config.name, config.sources)
         found: Found = await ask(self._ref, Configure(config))
         self._services[config.name] = config
+        try:
+            await self._sources.begin(config.name, config.sources)
+        except ActorError as error:
+            raise ShuttingDown(f"its sources did not start: {error}", service=config.name) from error
         return found.watch
+
+    async def settle(self) -> None:
+        """Wait until each source has said something, a few seconds at the most."""
+        await self._sources.first_words()
 
     async def forget(self, service: str) -> None:
         """The service is gone."""
         self._services.pop(service, None)
+        await self._sources.retire(service)
         await ask(self._ref, Forget(service))
 
     async def register(self, instance: ServiceInstance) -> ServiceInstance:
@@ -97,6 +126,14 @@ class Registry:
     async def discover(self, service: str) -> tuple[ServiceInstance, ...]:
         """All instances of a service, with their health. Raises UnknownService."""
         return (await self._look(service)).instances
+
+    async def sources(self, service: str) -> tuple[SourceStatus, ...]:
+        """How the sources of a service's instances are doing, and how old what they know is. Raises UnknownService.
+
+        A source that is down has its last good set kept: the instances are there, `SourceStatus.age` says since when
+        nobody has confirmed them.
+        """
+        return (await self._look(service)).sources
 
     async def health_check(self, service: str) -> HealthCheckResult:
         """Check all instances of a service now, at once; the registry learns the outcome. Raises UnknownService.

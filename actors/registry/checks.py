@@ -33,8 +33,16 @@ if TYPE_CHECKING:
 class Checks:
     """The health checks of one life of the registry actor. What they have found is in the entries, which outlive it."""
 
-    def __init__(self, ctx: Context, door: Callable[[ServiceConfig | None], Door], *, by_themselves: bool) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        door: Callable[[ServiceConfig | None], Door],
+        judged: Callable[[Entry, str], None],
+        *,
+        by_themselves: bool,
+    ) -> None:
         self._ctx = ctx
+        self._judged = judged  # told of the instances whose health has changed
         self._open_door = door
         self._by_themselves = by_themselves
         self._doors: dict[object, Door] = {}
@@ -150,7 +158,7 @@ class Checks:
         if healthy:
             known = entry.instances[known.id] = msgspec.structs.replace(known, last_seen=wall_time())
         if self._set(entry, known, tracker.status, result.detail):
-            entry.publish()
+            self._judged(entry, known.id)
 
     def _set(self, entry: Entry, known: ServiceInstance, health: HealthStatus, detail: str) -> bool:
         if health is known.health:
@@ -164,4 +172,4 @@ class Checks:
 
 
 def _same(known: ServiceInstance, probed: ServiceInstance) -> bool:
-    return (known.endpoint, known.registered_at) == (probed.endpoint, probed.registered_at)
+    return all(getattr(known, key) == getattr(probed, key) for key in ("endpoint", "address", "registered_at"))

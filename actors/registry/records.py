@@ -6,7 +6,7 @@ import msgspec
 
 from switchgear.runtime import Watch
 
-from ..config import ServiceConfig
+from ..config import InstanceConfig, ServiceConfig
 from ..instance import HealthStatus, ServiceInstance
 
 
@@ -21,6 +21,23 @@ class InstanceSet(msgspec.Struct, frozen=True):
     """Those that may get calls: not unhealthy, and of a weight above zero."""
     gone: bool = False
     """The service has been removed: nothing comes after this."""
+
+
+class SourceStatus(msgspec.Struct, frozen=True):
+    """How one source of a service's instances is doing."""
+
+    name: str
+    instances: int
+    """How many it named last."""
+    error: str | None
+    """Why it cannot say at present which there are, or not of all: what it said last stays."""
+    age: float | None
+    """Seconds since it was last sure of them; None: it has not said anything yet."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it says which instances there are."""
+        return self.error is None and self.age is not None
 
 
 class HealthCheckResult(msgspec.Struct, frozen=True):
@@ -69,6 +86,22 @@ class Deregister(msgspec.Struct, frozen=True):
     id: str
 
 
+class Sourced(msgspec.Struct, frozen=True):
+    """A source says which instances there are: these, all of them; None: as before. Only who has changed is told."""
+
+    service: str
+    source: str
+    instances: tuple[InstanceConfig, ...] | None
+
+
+class SourceFailed(msgspec.Struct, frozen=True):
+    """A source cannot say which instances there are."""
+
+    service: str
+    source: str
+    reason: str
+
+
 class Check(msgspec.Struct, frozen=True):
     """Ask all instances of a service how they are, now. Reply: a `HealthCheckResult`, or None for no such service."""
 
@@ -87,3 +120,4 @@ class Found(msgspec.Struct, frozen=True):
     watch: Watch[InstanceSet]
     instances: tuple[ServiceInstance, ...]
     """As of now. (The watch has them as of the last change; being seen once more is none.)"""
+    sources: tuple[SourceStatus, ...]

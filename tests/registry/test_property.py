@@ -37,48 +37,53 @@ steps = st.one_of(
 
 
 class Model:
-    """What the registry should know: id -> host, weight, health; kept as plainly as can be."""
+    """What the registry should know: who names which id, and its health; kept as plainly as can be."""
 
     def __init__(self):
-        self.known = {}
-        self.configured = set()
+        self.registered = {}  # id -> host, weight
+        self.configured = {}
+        self.health = {}
         self.check = CHECK
         self.history = {}  # id -> outcomes of the checks since the thresholds began
         self.events = []
 
-    def put(self, name, host, weight):
-        if name not in self.known:
-            self.events.append(("registered", name))
-        self.known[name] = (host, weight, self.known.get(name, (None, None, "unknown"))[2])
+    @property
+    def known(self):
+        return {name: (*said, self.health[name]) for name, said in (self.configured | self.registered).items()}
 
-    def remove(self, name):
-        self.history.pop(name, None)
-        if self.known.pop(name, None) is not None:
+    def look(self):
+        """Note who has come and who has gone."""
+        there = self.configured | self.registered
+        for name in there.keys() - self.health.keys():
+            self.health[name] = "unknown"
+            self.events.append(("registered", name))
+        for name in self.health.keys() - there.keys():
+            del self.health[name]
+            self.history.pop(name, None)
             self.events.append(("deregistered", name))
 
     def register(self, name, host, weight):
-        self.put(name, host, weight)
+        self.registered[name] = (host, weight)
+        self.look()
 
     def deregister(self, name):
-        self.remove(name)
+        self.registered.pop(name, None)
+        self.configured.pop(name, None)
+        self.look()
 
     def configure(self, names, check):
-        for gone in self.configured - set(names):
-            self.remove(gone)
-        self.configured = set(names)
-        for name in names:
-            self.put(name, "h0", 1.0)
+        self.configured = dict.fromkeys(names, ("h0", 1.0))
+        self.look()
         if check != self.check:
             self.check = check
             self.history.clear()
-            for name in list(self.known) if check is None else ():
+            for name in list(self.health) if check is None else ():
                 self.decide(name, "unknown")
 
     def decide(self, name, health):
-        host, weight, before = self.known[name]
-        if health != before:
+        if health != self.health[name]:
             self.events.append((health, name))
-        self.known[name] = (host, weight, health)
+        self.health[name] = health
 
     def observe(self, broken):
         """One round of checks."""

@@ -1,0 +1,107 @@
+"""Where instances come from: what a configuration names, and the sources that the registry follows beside that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import msgspec
+
+from .check import Name, Pause, Text, Url, address_problem, between
+from .record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REGISTERED = "registered"
+"""Who holds an instance that the program has registered."""
+STATIC = "static"
+"""Who holds one that the service's configuration names (``base_url``, ``instances``)."""
+
+
+def _path(value: str) -> str | None:
+    if not value or "\0" in value:
+        return "must be the path of a file"
+    if Path(value).suffix not in {".toml", ".json"}:
+        return f"must be a .toml or a .json file, not {value!r:.200}"
+    return None
+
+
+class InstanceConfig(Record, frozen=True, forbid_unknown_fields=True):
+    """One instance of a service."""
+
+    endpoint: Url
+    """Its base URL."""
+    id: Text = ""
+    """Unique in its service; the endpoint if empty."""
+    weight: Annotated[float, between(0, 1e9)] = 1.0
+    """Its share of the calls; 0 takes it out."""
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    version: Text = ""
+    """That of its service if empty."""
+    address: Text = ""
+    """The IP address to connect to, where it is known: the host of ``endpoint`` is not looked up then. ``Host`` and the
+    certificate stay the endpoint's."""
+
+    @property
+    def own_id(self) -> str:
+        """Its id, said or not."""
+        return self.id or self.endpoint
+
+    @classmethod
+    def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
+        """An address that the endpoint can be at."""
+        if record.address and record.endpoint and (problem := address_problem(record.address, record.endpoint)):
+            yield "address", problem
+
+
+class FileSource(Record, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="file"):
+    """The ``instances`` of a ``.toml`` or ``.json`` file, read again whenever it changes.
+
+    What cannot be read or is not valid changes nothing: the last good set stays. Replace the file by renaming another
+    one over it, which takes effect at once; a file that is written in place is read when it has been left alone for an
+    ``interval``.
+    """
+
+    path: Annotated[str, _path]
+    interval: Pause = 1.0
+    """Seconds between two looks at it."""
+    name: Name = "file"
+    """Unique among the sources of its service."""
+
+
+Source: TypeAlias = FileSource
+"""Any of them."""
+
+
+class InstancesFile(Record, frozen=True, forbid_unknown_fields=True):
+    """What is in a file of instances."""
+
+    instances: Sequence[InstanceConfig]
+
+    @classmethod
+    def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
+        """One id for each instance."""
+        yield from twice(record.instances)
+
+
+def twice(instances: Any) -> Iterator[tuple[str, str]]:
+    """Instances whose id another one has already: key and reason. Of a `Partial`, fields may be None."""
+    seen = set()
+    for index, instance in enumerate(instances or ()):
+        own = getattr(instance, "id", None) or getattr(instance, "endpoint", None)
+        if own is not None and own in seen:
+            yield f"instances[{index}]", f"there is an instance {own!r:.80} already: ids are unique in a service"
+        seen.add(own)
+
+
+def confusable(sources: Any) -> Iterator[tuple[str, str]]:
+    """Sources that cannot be told apart by name: key and reason. Of a `Partial`, fields may be None."""
+    seen: set[str | None] = {REGISTERED, STATIC}
+    for index, source in enumerate(sources or ()):
+        name = getattr(source, "name", None)
+        if name is not None and name in seen:
+            what = "is ours" if name in {REGISTERED, STATIC} else "is that of another source of this service"
+            yield f"sources[{index}].name", f"{name!r} {what}: give it a name of its own"
+        seen.add(name)

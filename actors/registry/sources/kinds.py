@@ -1,0 +1,23 @@
+"""Which function follows which kind of source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...config import FileSource
+from . import file
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ...config import Source
+    from .publish import Publish
+
+KINDS: dict[type[Any], Callable[[Any, Publish], Awaitable[None]]] = {
+    FileSource: file.follow,
+}
+
+
+async def follow(source: Source, publish: Publish) -> None:
+    """Say which instances a source has, for ever."""
+    await KINDS[type(source)](source, publish)

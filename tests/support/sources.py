@@ -1,0 +1,75 @@
+"""Sources of instances that do what a test says, in place of those that read files.
+
+    scripted = Scripted(monkeypatch)
+    ... sg.ServiceConfig("svc", sources=[source("one"), source("two")])
+    await scripted.say("one", {"a": 1.0, "b": 2.0})     # ids and weights; None: the same as before
+    await scripted.fail("one", "no answer")
+    await scripted.crash("one")
+
+Each returns when everything that follows from it has happened.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import trio
+
+import switchgear as sg
+from switchgear.actors.registry.sources.kinds import KINDS
+
+
+def source(name):
+    return sg.FileSource("script.toml", name=name)
+
+
+def instances(ids):
+    return [sg.InstanceConfig(f"http://{one}.test", one, weight) for one, weight in dict(ids).items()]
+
+
+class Scripted:
+    def __init__(self, monkeypatch, *, first=None):
+        self.lives = Counter()
+        self.running = Counter()
+        self.memories = []
+        self._first = first or {}
+        self._scripts = {}
+        monkeypatch.setitem(KINDS, sg.FileSource, self._follow)
+
+    async def _follow(self, source, publish):
+        self.lives[source.name] += 1
+        self.running[source.name] += 1
+        self.memories.append(publish.memory)
+        publish.memory = self.lives[source.name]
+        try:
+            if self.lives[source.name] == 1 and source.name in self._first:
+                await publish(instances(self._first[source.name]))
+            while True:
+                step = await self._script(source.name)[1].receive()
+                await step(publish)
+        finally:
+            self.running[source.name] -= 1
+
+    def _script(self, name):
+        if name not in self._scripts:
+            self._scripts[name] = trio.open_memory_channel(100)
+        return self._scripts[name]
+
+    async def _do(self, name, step):
+        self._script(name)[0].send_nowait(step)
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def say(self, name, ids):
+        await self.say_exactly(name, None if ids is None else instances(ids))
+
+    async def say_exactly(self, name, configs):
+        await self._do(name, lambda publish: publish.same() if configs is None else publish(configs))
+
+    async def fail(self, name, reason):
+        await self._do(name, lambda publish: publish.failed(reason))
+
+    async def crash(self, name):
+        async def step(publish):
+            raise ZeroDivisionError("a source with a fault")
+
+        await self._do(name, step)
