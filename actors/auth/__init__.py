@@ -1,6 +1,7 @@
 """Who we are to a service: where its credentials come from, how they are kept, and what they add to a request."""
 
 from .authenticator import Authenticator as Authenticator
+from .credentials import NOTHING as NOTHING
 from .credentials import Credentials as Credentials
 from .identity import Identity as Identity
 from .make import make_source as make_source

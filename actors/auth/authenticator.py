@@ -13,6 +13,7 @@ import trio
 
 from ..errors import AuthFailed
 from ..events import TokenRefreshed, TokenRefreshFailed
+from ..machines.challenge import new_token_may_help
 from ..machines.tokens import TokenState
 from .credentials import checked
 from .errands import failure_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from switchgear.runtime import Event
 
     from ..machines.tokens import Token
+    from ..transport import Reply
     from .credentials import Credentials
     from .identity import Identity
     from .source import Grant, Source
@@ -67,6 +69,8 @@ class Authenticator:
         self.identity = identity
         self.fixed = identity.fixed
         """What is added to every request; None: ask `ready`."""
+        self.renewable = source is not None
+        """Where a service refuses these credentials, there may be others."""
         self._source = source
         self._start_soon = start_soon
         self._emit = emit
@@ -75,11 +79,6 @@ class Authenticator:
         self._flight: _Flight | None = None
         self._look_again = math.inf  # when the source is asked although nothing has expired
         self._look_later(trio.current_time())
-
-    @property
-    def renewable(self) -> bool:
-        """Where a service refuses these credentials, there may be others."""
-        return self._source is not None
 
     def ready(self, now: float) -> Token[Credentials] | None:
         """Those in force, if there are any; begins to fetch others when it is time for that."""
@@ -107,9 +106,19 @@ class Authenticator:
             raise _copy(flight.failure)
         return flight.token
 
-    def refused(self, token: Token[Credentials], now: float) -> None:
-        """The service did not take these: they are not used again. (Fixed ones are: there are no others.)"""
+    def refused(self, token: Token[Credentials], reply: Reply, now: float) -> bool:
+        """The service has answered 401 to these.
+
+        Returns:
+            Whether others may help. Then these, and only these, are not used again.
+        """
+        if self._source is None:
+            return False
+        values = (value for name, value in reply.headers if name == "www-authenticate")
+        if not new_token_may_help(values):
+            return False
         self.identity.tokens.invalidate(token.generation, now)
+        return True
 
     async def aclose(self) -> None:
         """Wait for the flight that is under way, and give back what the source has."""

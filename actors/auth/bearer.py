@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +83,11 @@ class FunctionSource(Source):
 
 
 async def _called(function: Callable[..., Any]) -> Any:
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004 - an object whose call is async
+    inner = function.func if isinstance(function, partial) else function
+    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None)):  # noqa: B004 - an object whose call is async
         return await function()
-    given = await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+    # In a tuple: what is given may have to be awaited, which trio takes for a mistake.
+    (given,) = await trio.to_thread.run_sync(lambda: (function(),), abandon_on_cancel=True)
     return await given if inspect.isawaitable(given) else given
 
 

@@ -21,10 +21,12 @@ Source: TypeAlias = Literal["live", "cache", "default", "alternative", "degraded
 class Progress:
     """The caller's notebook: what the actor has tried so far, readable when the ask itself ends without an answer."""
 
-    __slots__ = ("attempts", "last_error")
+    __slots__ = ("attempts", "last_error", "renewals")
 
     def __init__(self) -> None:
         self.attempts = 0
+        self.renewals = 0
+        """How many of the attempts were made because the service had refused the credentials of the one before."""
         self.last_error: ServiceError | None = None
 
     def take(self) -> ServiceError | None:

@@ -17,6 +17,7 @@ import trio
 
 from switchgear.runtime.wall import wall_time
 
+from ..auth import NOTHING
 from ..errors import (
     AuthFailed,
     CallTimeout,
@@ -49,6 +50,16 @@ if TYPE_CHECKING:
     from .gate import Gate
     from .messages import Request
     from .state import ServiceState
+
+_REFUSED = "the service answered 401: it does not take our credentials"
+
+
+class _Refused(AuthFailed):
+    """These credentials were not taken, and others may be."""
+
+    def __init__(self, message: str, token: Token[Credentials]) -> None:
+        super().__init__(message)
+        self.token = token
 
 
 class Road:
@@ -99,7 +110,8 @@ class Road:
             try:
                 hedge = self.config.hedge
                 if hedge is None or request.stream is not None or not harmless(request):
-                    reply = await self._attempt(request, now, deadline, tried_at)
+                    attempt = self._renewing if self._auth.renewable else self._attempt
+                    reply = await attempt(request, now, deadline, tried_at)
                 else:
                     reply = await self._hedged(hedge, request, now, deadline, tried_at)
                 response = self._response(request, reply)
@@ -126,7 +138,8 @@ class Road:
         after = hedge.delay if recent is None else recent.value(now)
 
         def attempt(now: float) -> Awaitable[Reply]:
-            return self._attempt(request, now, deadline, tried_at)
+            attempt = self._renewing if self._auth.renewable else self._attempt
+            return attempt(request, now, deadline, tried_at)
 
         try:
             if after is None:  # too few calls yet to tell what is slow
@@ -140,6 +153,28 @@ class Road:
     def _may_repeat(self, now: float) -> bool:
         budget = self._state.budget
         return budget is None or budget.try_withdraw(now)
+
+    async def _renewing(self, request: Request, now: float, deadline: float, tried_at: list[str]) -> Reply:
+        """An attempt, and another one with new credentials if the service refuses those of the first.
+
+        To all guards that is one more attempt: it needs a permit of its own, takes a token from the limit, and is in
+        ``attempts``, for the service sees it like any other. Only the retry policy and its budget do not count it: they
+        are there for a service that fails, and this one has done nothing wrong.
+        """
+        try:
+            return await self._attempt(request, now, deadline, tried_at)
+        except _Refused as refused:
+            used = refused.token
+        if not _repeatable(request):
+            raise AuthFailed(f"{_REFUSED}; the request cannot be sent again with others")
+        if (await self._auth.obtain()).value == used.value != NOTHING:
+            raise AuthFailed(f"{_REFUSED}, and there are no others yet")
+        request.progress.renewals += 1
+        try:
+            return await self._attempt(request, trio.current_time(), deadline, tried_at)
+        except _Refused:
+            pass
+        raise AuthFailed(f"{_REFUSED}, and neither the new ones that were fetched then")
 
     async def _attempt(self, request: Request, now: float, deadline: float, tried_at: list[str]) -> Reply:
         if now >= request.deadline:
@@ -249,8 +284,7 @@ class Road:
         now = trio.current_time()
         after = self._limits.refused(reply.status, reply.headers, sent=sent, weight=request.weight, now=now)
         if reply.status == 401:
-            self._auth.refused(token, now)
-            return AuthFailed("the service answered 401: it does not take our credentials")
+            return _Refused(_REFUSED, token) if self._auth.refused(token, reply, now) else AuthFailed(_REFUSED)
         error = RateLimited if reply.status == 429 else HTTPStatusError
         return error(
             f"the service answered {reply.status}", **seen(reply), retry_at=None if after is None else now + after
@@ -259,7 +293,7 @@ class Road:
     def _retry_delay(self, failure: ServiceError, request: Request, deadline: float, waited: float) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""
         policy = self.config.retry
-        attempts = request.progress.attempts
+        attempts = request.progress.attempts - request.progress.renewals
         if not _repeatable(request):
             return None
         keyed = request.idempotency_key is not None
