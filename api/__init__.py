@@ -24,6 +24,7 @@ from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
 from switchgear.actors.config import HedgeConfig as HedgeConfig
 from switchgear.actors.config import InstanceConfig as InstanceConfig
 from switchgear.actors.config import MetricsConfig as MetricsConfig
+from switchgear.actors.config import OAuth2Auth as OAuth2Auth
 from switchgear.actors.config import ProxyConfig as ProxyConfig
 from switchgear.actors.config import PushbackConfig as PushbackConfig
 from switchgear.actors.config import QueueConfig as QueueConfig
@@ -37,6 +38,7 @@ from switchgear.actors.config import Secret as Secret
 from switchgear.actors.config import ServiceConfig as ServiceConfig
 from switchgear.actors.config import TimeoutConfig as TimeoutConfig
 from switchgear.actors.config import TLSConfig as TLSConfig
+from switchgear.actors.config import TokenFile as TokenFile
 from switchgear.actors.config import load_config as load_config
 from switchgear.actors.errors import ActorCrashed as ActorCrashed
 from switchgear.actors.errors import AuthFailed as AuthFailed

@@ -5,6 +5,7 @@ from .credentials import NOTHING as NOTHING
 from .credentials import Credentials as Credentials
 from .identity import Identity as Identity
 from .make import make_source as make_source
+from .oauth2 import OAuth2Memory as OAuth2Memory
 from .source import Grant as Grant
 from .source import Source as Source
 from .source import Surroundings as Surroundings

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..config import ServiceConfig
     from ..transport import Door
+    from .oauth2 import OAuth2Memory
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -69,3 +70,5 @@ class Surroundings(msgspec.Struct, frozen=True):
     open_door: Callable[[ServiceConfig], Door]
     """Connections of its own, to what is configured like that. To be closed by `Source.aclose`."""
     rng: random.Random
+    oauth2: Callable[[], OAuth2Memory]
+    """What the service has kept of OAuth2."""

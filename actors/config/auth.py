@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from .check import OUR_HEADERS, HeaderName, header_value
 from .function import Function
+from .oauth2 import OAuth2Auth
 from .record import Record, has
 from .secret import Secret
 
@@ -87,4 +88,4 @@ class BasicAuth(Record, frozen=True, forbid_unknown_fields=True, tag_field="type
     password: Password
 
 
-Auth: TypeAlias = ApiKeyAuth | BearerAuth | BasicAuth
+Auth: TypeAlias = ApiKeyAuth | BearerAuth | BasicAuth | OAuth2Auth

@@ -6,6 +6,7 @@ A check takes a value of the right basic type and returns what is wrong with it,
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import re
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -181,6 +182,13 @@ def url_problem(value: object) -> str | None:
     if {".", ".."} & set(parts.path.split("/")):
         return "must have no '.' or '..' segments"
     return None
+
+
+def missing_extra(package: str, extra: str) -> str | None:
+    """What to install if a package is not there."""
+    if importlib.util.find_spec(package) is not None:
+        return None
+    return f"needs the package {package!r}, which is not installed: pip install 'switchgear[{extra}]'"
 
 
 Count: TypeAlias = Annotated[int, at_least(1)]

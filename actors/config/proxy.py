@@ -1,12 +1,11 @@
-"""How a service is reached through a proxy, and which packages that and HTTP/2 need."""
+"""How a service is reached through a proxy."""
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Annotated, Any
 
 from .auth import BasicAuth
-from .check import url_problem
+from .check import missing_extra, url_problem
 from .record import Record
 from .tls import TLSConfig, unverified_problem
 
@@ -14,13 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LONGEST = 255  # bytes of a name or a password: RFC 1929, section 2, counts them in one byte
-
-
-def missing_extra(package: str, extra: str) -> str | None:
-    """What to install if a package is not there."""
-    if importlib.util.find_spec(package) is not None:
-        return None
-    return f"needs the package {package!r}, which is not installed: pip install 'switchgear[{extra}]'"
 
 
 def _proxy_url(value: str) -> str | None:

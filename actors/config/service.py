@@ -10,7 +10,7 @@ import msgspec
 from .auth import Auth
 from .breaker import BreakerConfig
 from .bulkhead import BulkheadConfig
-from .check import OUR_HEADERS, Count, Headers, Name, Text, Url
+from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, missing_extra
 from .fallback import Fallback
 from .policy import (
     HealthCheckConfig,
@@ -20,7 +20,7 @@ from .policy import (
     RetryPolicy,
     TimeoutConfig,
 )
-from .proxy import ProxyConfig, missing_extra
+from .proxy import ProxyConfig
 from .record import Record
 from .sources import InstanceConfig, Source, confusable, twice
 from .tls import TLSConfig, unverified_problem

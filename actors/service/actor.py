@@ -151,7 +151,7 @@ class ServiceActor(Actor):
         if self._auth is None or self._auth.identity is not state.identity:
             if self._auth is not None:
                 ctx.start_soon(self._auth.aclose)
-            around = Surroundings(config, self._open_door, ctx.rng)
+            around = Surroundings(config, self._open_door, ctx.rng, state.oauth2)
             self._auth = Authenticator(
                 state.identity,
                 make_source(config.auth, around),

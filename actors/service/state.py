@@ -12,7 +12,7 @@ import trio
 
 from switchgear.runtime import MailboxFull, Watch
 
-from ..auth import Identity
+from ..auth import Identity, OAuth2Memory
 from ..config import CacheFallback, ServiceConfig
 from ..machines.budget import Budget
 from ..machines.meter import Meter
@@ -56,6 +56,7 @@ class ServiceState:
         """Keeps a call of the service named that failed of this; raises FallbackFailed. None if there is no queue."""
         self._emit = emit
         self._rng = rng
+        self._oauth2: OAuth2Memory | None = None
         self.breakers = Breakers(config.breaker, config.name, path, emit, rng)
         self._tune(config, None)
 
@@ -72,6 +73,12 @@ class ServiceState:
         if self.connections is None:
             self.connections = PoolCounts()
         return self.connections
+
+    def oauth2(self) -> OAuth2Memory:
+        """What it keeps of OAuth2, if it has anything to do with it."""
+        if self._oauth2 is None:
+            self._oauth2 = OAuth2Memory(self.name, self.path, self._emit)
+        return self._oauth2
 
     def ship(self, metrics: Ref) -> None:
         """Report what has happened since the last time. What finds no room is kept, and reported with the next."""

@@ -164,7 +164,11 @@ BAD = [
     (ServiceConfig, {"balancer": "best"}, "balancer: must be one of 'round_robin'"),
     (ServiceConfig, {"breaker": {"failure_threshold": 3}}, "breaker: must be a BreakerConfig, not a table"),
     (ServiceConfig, {"breaker": None}, "breaker: must be a BreakerConfig, not nothing"),
-    (ServiceConfig, {"auth": Secret("x")}, "auth: must be a ApiKeyAuth or BearerAuth or BasicAuth, not a Secret"),
+    (
+        ServiceConfig,
+        {"auth": Secret("x")},
+        "auth: must be a ApiKeyAuth or BearerAuth or BasicAuth or OAuth2Auth, not a Secret",
+    ),
     (ServiceConfig, {"fallbacks": CacheFallback()}, "fallbacks: must be an array"),
     (ServiceConfig, {"fallbacks": [None]}, r"fallbacks\[0\]: must be a CacheFallback or"),
     (ServiceConfig, {"headers": {"A B": "x"}}, "headers: 'A B' is not a header name"),
