@@ -19,6 +19,7 @@ from .load import check_config as check_config
 from .load import load_config as load_config
 from .oauth2 import OAuth2Auth as OAuth2Auth
 from .oauth2 import TokenFile as TokenFile
+from .outlier import OutlierConfig as OutlierConfig
 from .policy import HealthCheckConfig as HealthCheckConfig
 from .policy import HedgeConfig as HedgeConfig
 from .policy import PushbackConfig as PushbackConfig

@@ -25,5 +25,6 @@ from .limiter import Limiter as Limiter
 from .limiter import Waiter as Waiter
 from .meter import Delta as Delta
 from .meter import Meter as Meter
+from .outlier import OutlierDetector as OutlierDetector
 from .tokens import Token as Token
 from .tokens import TokenCache as TokenCache
