@@ -17,8 +17,8 @@ class OutlierConfig(Record, frozen=True, forbid_unknown_fields=True):
     """Three rules, each of which can be switched off with None; the defaults are Envoy's.
 
     Each attempt counts, and what a failure is the breaker's configuration says (`BreakerConfig.failure_statuses` and
-    the fields after it), also where the breaker is switched off: 5xx, timeouts and broken connections by default. A call
-    that its caller gave up, or that was refused on our side, says nothing.
+    the fields after it), also where the breaker is switched off: 5xx, timeouts and broken connections by default. A
+    call that its caller gave up, or that was refused on our side, says nothing.
     """
 
     consecutive_failures: Count | None = 5
