@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final, overl
 import trio
 
 from switchgear.actors import errors
+from switchgear.actors.secrecy.retold import Retold
 from switchgear.actors.service.arguments import Content, Priority
 from switchgear.actors.service.build import build_request
 from switchgear.actors.service.fallback import fall_back, fresh_answer
@@ -349,7 +350,7 @@ class Service:
             failure = errors.Overloaded(f"the bulkhead is full: {error.args[1]}")
         except ActorCrashed as error:
             failure = errors.ActorCrashed("the service's actor crashed with this call in hand")
-            failure.__cause__ = error
+            failure.__cause__ = Retold(error, self._state.known.scrub)
         except ActorStopped as error:
             failure = errors.ShuttingDown(f"the service is gone: {error.args[1]}")
         except AskLoop as error:

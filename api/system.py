@@ -20,6 +20,9 @@ from switchgear.actors.config.runtime import alternatives, queue_problem
 from switchgear.actors.metrics import Metrics
 from switchgear.actors.queue import Queue
 from switchgear.actors.registry import Health, Registry
+from switchgear.actors.secrecy.found import found
+from switchgear.actors.secrecy.known import Known
+from switchgear.actors.secrecy.logs import discreet_logs
 from switchgear.actors.service.actor import ServiceActor
 from switchgear.actors.service.state import ServiceState
 from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, PoolCounts, TLSContexts
@@ -100,7 +103,13 @@ class Runtime:
         await self.registry.settle()
 
     async def _start(self, config: ServiceConfig) -> Service:
-        state = ServiceState(config, f"{_SERVICES}/{config.name}", self._system.events.publish, self._system.rng)
+        state = ServiceState(
+            config,
+            f"{_SERVICES}/{config.name}",
+            self._system.events.publish,
+            self._system.rng,
+            Known(above=self._doors.known),
+        )
         state.queue = self.queue.put
         try:
             ref = await self._launch(config, state)
@@ -204,19 +213,22 @@ class Runtime:
 class _Doors:
     """Makes the door of each service: all share their TLS contexts, or the transport that the user passed in."""
 
-    def __init__(self, transport: AsyncTransport | None, expiries: Expiries) -> None:
+    def __init__(self, transport: AsyncTransport | None, expiries: Expiries, known: Known) -> None:
         self._transport = transport
+        self.known = known
+        """The secrets of all services."""
         self._tls = TLSContexts()
         self._watch_over = expiries.add
 
     def __call__(self, config: ServiceConfig | None, state: ServiceState | None = None) -> Door:
         """The door of a service; of the registry, for health checks, without a ``state``."""
+        scrub = (self.known if state is None else state.known).scrub
         if self._transport is not None:
             given = self._transport
-            return HttpxDoor(lambda: given, owned=False)
+            return HttpxDoor(lambda: given, owned=False, scrub=scrub)
         if config is not None and (config.proxy is not None or config.http2):
             make = partial(new_transport, config, self._tls, expiry=_IDLE)
-            return HttpxDoor(make, owned=True, http2=config.http2, dials=config.proxy is None)
+            return HttpxDoor(make, owned=True, scrub=scrub, http2=config.http2, dials=config.proxy is None)
         # As many idle ones as there can be calls at once: with fewer, each lull costs the next burst its handshakes.
         most = 100 if config is None else config.bulkhead.max_concurrent
         counts = PoolCounts() if state is None else state.pool_counts()
@@ -249,10 +261,13 @@ async def open_runtime(
     if transport is not None:
         check_transport(transport)
     settings = load_config(config)
-    async with open_system(seed=seed) as system:
-        doors = _Doors(transport, system.expiries)
-        metrics = await Metrics.start(system, settings.metrics, grace=settings.grace)
-        registry = await Registry.start(system, settings.registry, doors, grace=settings.grace)
-        runtime = Runtime(system, settings, registry, metrics, doors)
-        await runtime._start_all()  # noqa: SLF001 - the two halves of one thing
-        yield runtime
+    known = Known()
+    known.learn(*found(settings))
+    with discreet_logs(known):
+        async with open_system(seed=seed, scrub=known.scrub) as system:
+            doors = _Doors(transport, system.expiries, known)
+            metrics = await Metrics.start(system, settings.metrics, grace=settings.grace)
+            registry = await Registry.start(system, settings.registry, doors, grace=settings.grace)
+            runtime = Runtime(system, settings, registry, metrics, doors)
+            await runtime._start_all()  # noqa: SLF001 - the two halves of one thing
+            yield runtime

@@ -18,7 +18,7 @@ import trio
 from .log import RateLimit, log_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -100,17 +100,23 @@ class EventsLost(Event, frozen=True, kw_only=True, tag=True):
 
 
 class EventBus:
-    """Publishes events to any number of subscribers."""
+    """Publishes events to any number of subscribers.
 
-    def __init__(self) -> None:
+    Args:
+        scrub: what each text goes through that an event has: of an error, say, that quotes what nobody should read.
+    """
+
+    def __init__(self, scrub: Callable[[str], str] | None = None) -> None:
         self._seq = 0
+        self._scrub = scrub
         self._log_limit = RateLimit()
         self._subscribers: set[_Subscriber] = set()
 
     def publish(self, event: Event) -> None:
         """Stamp, log and hand out. Synchronous, and cheap with no subscriber."""
         self._seq += 1
-        event = msgspec.structs.replace(event, seq=self._seq, at=trio.current_time())
+        texts = {} if self._scrub is None else _texts(event, self._scrub)
+        event = msgspec.structs.replace(event, seq=self._seq, at=trio.current_time(), **texts)
         log_event(event, self._log_limit)
         for subscriber in self._subscribers:
             subscriber.put(event)
@@ -128,6 +134,11 @@ class EventBus:
         finally:
             self._subscribers.discard(subscriber)
             subscriber.close()
+
+
+def _texts(event: Event, scrub: Callable[[str], str]) -> dict[str, str]:
+    texts = ((name, getattr(event, name)) for name in event.__struct_fields__ if name != "path")
+    return {name: scrub(text) for name, text in texts if isinstance(text, str)}
 
 
 class _Subscriber:

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 class System:
     """A tree of actors. Made by `open_system`."""
 
-    def __init__(self, rng: random.Random, root: Intensity) -> None:
+    def __init__(self, rng: random.Random, root: Intensity, scrub: Callable[[str], str] | None = None) -> None:
         self.rng = rng
-        self.events = EventBus()
+        self.events = EventBus(scrub)
         self.expiries = Expiries()
         self.dead_letters = 0
         """Messages that nobody has handled or will."""
@@ -139,6 +139,7 @@ async def open_system(
     seed: int | None = None,
     intensity: Intensity | None = None,
     blocked_after: float | None = 0.25,
+    scrub: Callable[[str], str] | None = None,
 ) -> AsyncIterator[System]:
     """Run a tree of actors for the length of a block.
 
@@ -151,11 +152,12 @@ async def open_system(
         intensity: of the root supervisor.
         blocked_after: seconds that the event loop may stand still before a `LoopBlocked` event names the culprit;
             None switches that off (it is off under a mock clock: there is no real time to stand still in).
+        scrub: what the texts of all events go through before anybody sees them.
 
     Raises:
         SupervisorGaveUp: the root supervisor met more crashes than it allows; the block is cancelled first.
     """
-    system = System(random.Random(seed), intensity or Intensity())
+    system = System(random.Random(seed), intensity or Intensity(), scrub)
     root = system.root
     body = trio.CancelScope()
     failures: list[BaseException] = []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
+from .secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,13 +144,13 @@ def header_value(value: str) -> str | None:
     return "must be text of Latin-1, without line breaks, control characters, or spaces around it"
 
 
-def _headers(value: dict[str, str]) -> str | None:
+def _headers(value: dict[str, str | Secret]) -> str | None:
     seen = set()
     for name, text in value.items():
         reason = header_name(name)
         if reason:
             return reason
-        reason = header_value(text)
+        reason = header_value(text) if isinstance(text, str) else header_value(text.reveal().strip(" \t"))
         if reason:
             return f"{name}: {reason}"
         if name.lower() in OUR_HEADERS:
@@ -205,4 +206,4 @@ Path: TypeAlias = Annotated[str, _path]
 Url: TypeAlias = Annotated[str, url_problem]
 HeaderName: TypeAlias = Annotated[str, header_name]
 HeaderText: TypeAlias = Annotated[str, header_value]
-Headers: TypeAlias = Annotated[dict[str, str], _headers]
+Headers: TypeAlias = Annotated[dict[str, str | Secret], _headers]

@@ -20,7 +20,20 @@ import msgspec
 
 from ..errors import ConfigError
 from .check import shown
-from .record import Partial, Record, Wrong, fields, is_secret, is_struct, item, kind, options, plain, reader
+from .record import (
+    Partial,
+    Record,
+    Wrong,
+    fields,
+    holds_secrets,
+    is_secret,
+    is_struct,
+    item,
+    kind,
+    options,
+    plain,
+    reader,
+)
 from .runtime import RuntimeConfig
 from .secret import Secret
 
@@ -120,7 +133,11 @@ class _Walk:
         if is_struct(members[0]):
             return self._one_of(value, [one for one in members if is_struct(one)], path)
         try:
-            return reader(type_)(self._secret(value) if is_secret(type_) else value)
+            if is_secret(type_):
+                value = self._secret(value)
+            elif holds_secrets(type_) and isinstance(value, Mapping):
+                value = {key: self._secret_in(key, one) for key, one in value.items()}
+            return reader(type_)(value)
         except Wrong as wrong:
             return self._wrong(f"{path}{wrong.where}", wrong.reason)
 
@@ -161,6 +178,13 @@ class _Walk:
         partial = Partial(struct, {key: one for key, one in sound.items() if one is not _MISSING}, faulty)
         self.faults += [(f"{path}.{key}", reason) for key, reason in struct.cross_check(partial)]
         return struct(**sound) if len(self.faults) == before else partial
+
+    def _secret_in(self, key: Any, raw: Any) -> Any:
+        """A value of a table that may be a secret: as it is, or by reference."""
+        try:
+            return self._secret(raw) if isinstance(raw, Mapping) else raw
+        except Wrong as wrong:
+            raise Wrong(wrong.reason, f".{plain(key)}") from None
 
     def _secret(self, raw: Any) -> Any:
         """A secret by reference. What is wrong is told without quoting what may be the secret itself."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from ..errors import ConfigError
+from ..secrecy.names import looks_secret
 from .check import number, shown
 from .function import function
 from .secret import Secret
@@ -121,6 +122,12 @@ def is_secret(type_: Any) -> bool:
     return any(one is Secret or typing.get_args(one)[:1] == (Secret,) for one in members)
 
 
+def holds_secrets(type_: Any) -> bool:
+    """Whether a type is a table whose values may be secrets."""
+    bare = typing.get_args(type_)[0] if typing.get_origin(type_) is Annotated else type_
+    return typing.get_origin(bare) is dict and Secret in options(typing.get_args(bare)[1])
+
+
 def reader(type_: Any) -> Reader:
     """The reader of a type."""
     members = options(type_)
@@ -143,7 +150,7 @@ def reader(type_: Any) -> Reader:
     if origin is tuple:
         return functools.partial(_pair, [reader(arg) for arg in args])
     if origin is dict:
-        return _texts
+        return _secret_texts if holds_secrets(type_) else _texts
     if all(is_struct(one) for one in members):
         return functools.partial(_record, members)
     if isinstance(type_, type) and issubclass(type_, enum.Enum):
@@ -197,6 +204,16 @@ def _texts(value: Any) -> Any:
         if not isinstance(key, str) or not isinstance(text, str):
             raise Wrong("must be text", f".{plain(key)}")
     return dict(value)  # the caller may go on with his
+
+
+def _secret_texts(value: Any) -> Any:
+    """As above. A text whose name is that of a credential is taken for one, and masked and kept out of files."""
+    if not isinstance(value, Mapping):
+        raise Wrong(f"must be a table, not {kind(value)}")
+    secrets = {key: one for key, one in value.items() if isinstance(one, Secret) and isinstance(key, str)}
+    texts = _texts({key: one for key, one in value.items() if key not in secrets})
+    masked = {key: Secret(text) if looks_secret(key) else text for key, text in texts.items()}
+    return {key: masked.get(key, one) for key, one in value.items()}
 
 
 def _record(structs: tuple[type[Record], ...], value: Any) -> Any:

@@ -22,6 +22,7 @@ from .policy import (
 )
 from .proxy import ProxyConfig
 from .record import Record
+from .secret import Secret
 from .sources import InstanceConfig, Source, confusable, twice
 from .tls import TLSConfig, unverified_problem
 
@@ -58,7 +59,8 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     """Where more of them are found, any number. What several name is one instance: it is as the first of them says
     (what was registered, then ``instances``, then the sources in this order), and there while any of them names it."""
     headers: Headers = msgspec.field(default_factory=dict)
-    """Sent with every request. Their values are not shown: they may be credentials."""
+    """Sent with every request. A value is text, or a `Secret` (in files by reference, as everywhere); where the name
+    looks like that of a credential (``X-API-Key``), a text is made one. No values are shown in the repr."""
     follow_redirects: bool = False
     """Only on the same origin."""
     max_response_bytes: Count = 10_000_000
@@ -93,7 +95,7 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         return self.tls, self.proxy, self.http2
 
     @property
-    def account(self) -> tuple[str | None, Auth | None, dict[str, str]]:
+    def account(self) -> tuple[str | None, Auth | None, dict[str, str | Secret]]:
         """Who asks whom: with another one, what was answered before is somebody else's. (A header may be a key.)"""
         return self.base_url, self.auth, dict(self.headers)
 

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+MASK = "***"
+"""What stands in the place of a secret."""
+
 
 class Masked:
     """A mixin, before `msgspec.Struct`, whose own ``__rich_repr__`` would show all fields to rich."""
@@ -37,7 +40,7 @@ def shown_names(headers: Iterable[tuple[str, str]]) -> list[str]:
 def shown_target(target: str) -> str:
     """Of a path and its query, the path."""
     path, mark, _ = target.partition("?")
-    return f"{path}{mark}{'***' if mark else ''}"
+    return f"{path}{mark}{MASK if mark else ''}"
 
 
 def shown_body(body: object) -> str:

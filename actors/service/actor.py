@@ -182,4 +182,5 @@ class ServiceActor(Actor):
         """Of every request: the configuration's replace ours."""
         names = {name.lower() for name in config.headers}
         ours = (pair for pair in self._constant if pair[0].lower() not in names)
-        return (*ours, *((name, value.strip(" \t")) for name, value in config.headers.items()))
+        texts = ((name, one if isinstance(one, str) else one.reveal()) for name, one in config.headers.items())
+        return (*ours, *((name, text.strip(" \t")) for name, text in texts))

@@ -88,9 +88,9 @@ class Road:
         self._trusts_success = state.outcome.trusts_success
         self._auth = auth
         self._fixed = auth.fixed
-        self._signed = partial(_signed, state.name)
+        self._signed = partial(_signed, state)
         self._exchange = Exchange(config, fleet, door, self._signed)
-        self._wires = Wires(headers, config.timeout)
+        self._wires = Wires(headers, config.timeout, state.known)
         self._rng = rng
 
     async def call(self, request: Request, now: float, deadline: float) -> ServiceResponse[Any]:
@@ -328,10 +328,11 @@ class Road:
         )
 
 
-def _signed(service: str, error: ServiceError, request: Request) -> ServiceError:
-    """With the names that a reader of the error wants."""
-    error.service, error.request_id = service, request.request_id
+def _signed(state: ServiceState, error: ServiceError, request: Request) -> ServiceError:
+    """With the names that a reader of the error wants, and without secrets."""
+    error.service, error.request_id = state.name, request.request_id
     error.attempts = request.progress.attempts
+    state.known.clean(error)
     return error
 
 

@@ -18,6 +18,8 @@ from ..machines.budget import Budget
 from ..machines.meter import Meter
 from ..machines.recent import RecentQuantile
 from ..metrics.records import Report
+from ..secrecy.found import found
+from ..secrecy.known import Known
 from ..transport import PoolCounts
 from .breakers import Breakers
 from .cache import ResponseCache
@@ -38,7 +40,14 @@ if TYPE_CHECKING:
 class ServiceState:
     """The memory of one service."""
 
-    def __init__(self, config: ServiceConfig, path: str, emit: Callable[[Event], None], rng: random.Random) -> None:
+    def __init__(
+        self,
+        config: ServiceConfig,
+        path: str,
+        emit: Callable[[Event], None],
+        rng: random.Random,
+        known: Known | None = None,
+    ) -> None:
         self.name = config.name
         self.path = path
         self.config = Watch(config)
@@ -54,6 +63,8 @@ class ServiceState:
         self.cache: ResponseCache | None = None
         self.queue: Callable[[str, Request, ServiceError], Awaitable[None]] | None = None
         """Keeps a call of the service named that failed of this; raises FallbackFailed. None if there is no queue."""
+        self.known = Known() if known is None else known
+        """The secrets that its configuration and its credentials have."""
         self._emit = emit
         self._rng = rng
         self._oauth2: OAuth2Memory | None = None
@@ -91,6 +102,7 @@ class ServiceState:
             self.meter.give_back(delta)
 
     def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
+        self.known.learn(*found(config))
         now = trio.current_time()
         self.breakers.tune(config.breaker, now)
         self.outcome = Classifier(config.breaker)

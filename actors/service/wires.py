@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..auth import Credentials
     from ..config import TimeoutConfig
     from ..machines.tokens import Token
+    from ..secrecy.known import Known
     from .messages import Request
 
 _LONGEST = 86_400.0  # seconds: a call without an end says a day
@@ -27,10 +28,12 @@ class Wires:
     Args:
         headers: of every request.
         timeout: what the service may be told of the time that is left.
+        known: learns each new credential, before it is sent anywhere.
     """
 
-    def __init__(self, headers: tuple[tuple[str, str], ...], timeout: TimeoutConfig) -> None:
+    def __init__(self, headers: tuple[tuple[str, str], ...], timeout: TimeoutConfig, known: Known) -> None:
         self._headers = headers
+        self._known = known
         self._timeout = timeout
         self._token: Token[Credentials] | None = None
         self._block = Block()  # the constant headers, with the credentials of `_token`
@@ -38,6 +41,7 @@ class Wires:
     def wire(self, request: Request, token: Token[Credentials], now: float, deadline: float) -> Wire:
         """One attempt, which begins at ``now``; nobody waits for it after ``deadline``."""
         if token is not self._token:
+            self._known.learn_credentials(token.value)
             self._token, self._block = token, self._with_credentials(token.value)
         block, headers = self._block, request.headers
         if headers or request.idempotency_key is not None:

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from ..errors import ResponseTooLarge, TransportError
+from ..secrecy.retold import cause_of
 from . import head
 from .door import Reply, read_whole
 from .httpx_lanes import Lanes
@@ -40,15 +41,23 @@ class HttpxDoor:
     Args:
         make: a transport.
         owned: whether it is ours, to be replaced and closed; a transport that the user passed in is his to close.
+        scrub: takes secrets out of what a transport's error says.
         http2: whether it may speak HTTP/2.
         dials: whether it connects to the instances itself, and so can be told the address of one.
     """
 
     def __init__(
-        self, make: Callable[[], AsyncTransport], *, owned: bool, http2: bool = False, dials: bool = False
+        self,
+        make: Callable[[], AsyncTransport],
+        *,
+        owned: bool,
+        scrub: Callable[[str], str],
+        http2: bool = False,
+        dials: bool = False,
     ) -> None:
-        self._dials = dials
-        self._lanes = Lanes(make, owned=owned, http2=http2)
+        self.scrub = scrub
+        self.dials = dials
+        self.lanes = Lanes(make, owned=owned, http2=http2)
 
     async def exchange(
         self, to: Target, wire: Wire, *, connect: float, max_bytes: int, deadline: float = math.inf
@@ -75,10 +84,10 @@ class HttpxDoor:
         size = len(wire.body) if isinstance(wire.body, bytes) else None
         head.encode(to, wire.method, wire.target, constant=wire.constant, headers=wire.headers, size=size)
         try:
-            lane = self._lanes.enter(to)
+            lane = self.lanes.enter(to)
         except OSError as error:  # a file of the TLS settings, which is read when it is first needed
             raise TransportError(f"no connection to {to.authority}: {type(error).__name__}", processed="no") from error
-        exchange = _Exchange(self._lanes, to, lane, Trip(to, connect, lane.opened), self._dials)
+        exchange = _Exchange(self, to, lane, Trip(to, connect, lane.opened))
         try:
             return await exchange.send(wire, connect, max_bytes)
         except BaseException:
@@ -87,19 +96,18 @@ class HttpxDoor:
 
     def keep_only(self, targets: set[Target]) -> None:
         """See `Door.keep_only`. A transport that is the user's keeps its connections to itself."""
-        self._lanes.keep_only(targets)
+        self.lanes.keep_only(targets)
 
     async def aclose(self) -> None:
         """Close what is idle, if it is ours, and the rest when its exchange has ended."""
-        await self._lanes.aclose()
+        await self.lanes.aclose()
 
 
 class _Exchange:
     """A place on a lane, for the length of one exchange."""
 
-    def __init__(self, lanes: Lanes, to: Target, lane: Lane, trip: Trip, dials: bool) -> None:  # noqa: FBT001
-        self._lanes = lanes
-        self._dials = dials
+    def __init__(self, door: HttpxDoor, to: Target, lane: Lane, trip: Trip) -> None:
+        self._door = door
         self._to = to
         self._lane = lane
         self._trip = trip
@@ -120,7 +128,7 @@ class _Exchange:
         timeout = {"connect": connect, "read": None, "write": None, "pool": None}
         extensions = {"timeout": timeout, "trace": self._trip}
         to = self._to
-        if self._dials and to.address:
+        if self._door.dials and to.address:
             pairs = (("Host", to.authority), *pairs)
             extensions["sni_hostname"] = to.host
             to = msgspec.structs.replace(to, host=to.address)
@@ -143,16 +151,16 @@ class _Exchange:
         except (ResponseTooLarge, TransportError):
             raise
         except self._library.tell_tales as error:
-            raise self._trip.failure(error, self._library) from None
+            raise self._trip.failure(error, self._library, self._door.scrub) from None
         except Exception as error:
             if self._body is not None and error is self._body.failure:  # the caller's iterator raised it
                 raise error from self._body.cause  # which httpcore has taken off it
-            raise self._trip.failure(error, self._library) from error
+            raise self._trip.failure(error, self._library, self._door.scrub) from cause_of(error, self._door.scrub)
 
     async def end(self, *, whole: bool) -> None:
         """Leave the lane. Shielded: what is not closed here is closed by nobody."""
         with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
-            await self._lanes.leave(self._to, self._lane, self._trip, whole=whole)
+            await self._door.lanes.leave(self._to, self._lane, self._trip, whole=whole)
 
 
 class _HttpxAnswer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import httpx
@@ -36,15 +35,8 @@ def new_transport(config: ServiceConfig, contexts: TLSContexts, *, expiry: float
 
 
 def _proxy(config: ProxyConfig, contexts: TLSContexts) -> httpx.Proxy:
-    if config.url.startswith("socks5:") and config.auth is not None:
-        logging.getLogger("httpcore.socks").addFilter(_without_credentials)
     return httpx.Proxy(
         config.url,
         auth=None if config.auth is None else (config.auth.username, config.auth.password.reveal()),
         ssl_context=contexts.get(config.tls) if config.url.startswith("https:") else None,
     )
-
-
-def _without_credentials(record: logging.LogRecord) -> bool:
-    """At DEBUG, httpcore logs what it says to a SOCKS proxy, the password included: that line is left out."""
-    return "auth=" not in record.getMessage()

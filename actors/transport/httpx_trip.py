@@ -100,11 +100,12 @@ class Trip:
         text = f"no connection to {self._to.authority} within {self._connect:g} s"
         return TransportError(text, processed="no")
 
-    def failure(self, error: Exception, library: Library) -> TransportError:
+    def failure(self, error: Exception, library: Library, scrub: Callable[[str], str]) -> TransportError:
         """What a transport's error says, without what it may quote: a URL can hold a secret."""
         there, name = self._to.authority, type(error).__name__
         if isinstance(error, library.proxy_error):
-            return TransportError(f"the proxy leads to no connection to {there}: {error!s:.80}", processed="no")
+            said = scrub(str(error))  # before it is cut, or half a secret would be left
+            return TransportError(f"the proxy leads to no connection to {there}: {said:.80}", processed="no")
         if isinstance(error, library.not_sent):
             return TransportError(f"no connection to {there}: {name}", processed="no")
         for event in getattr(error.__cause__, "args", ()):  # of h2, where it was the peer who ended it
