@@ -302,11 +302,12 @@ BAD = {
 @pytest.mark.parametrize("options", BAD.values(), ids=BAD.keys())
 async def test_a_call_that_cannot_be_made_is_explained_and_never_sent(options) -> None:
     call = {"method": "GET", "path": "/"} | options
+    where = call.pop("method"), call.pop("path")
     async with running() as (service, upstream):
         with pytest.raises(sg.InvalidRequest) as caught:
-            await service.request(**call)
+            await service.request(*where, **call)
         assert caught.value.service == "svc"
-        response = await service.try_request(**call)
+        response = await service.try_request(*where, **call)
         assert (response.success, response.error.code) == (False, "INVALID_REQUEST")
         assert (await service.get("/")).success
         assert service.breaker == "closed"
