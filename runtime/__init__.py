@@ -16,6 +16,7 @@ from .errors import ActorStopped as ActorStopped
 from .errors import AskLoop as AskLoop
 from .errors import AskTimeout as AskTimeout
 from .errors import MailboxFull as MailboxFull
+from .errors import MailboxOverdue as MailboxOverdue
 from .errors import StartFailed as StartFailed
 from .errors import SupervisorGaveUp as SupervisorGaveUp
 from .events import Event as Event
@@ -26,6 +27,7 @@ from .info import ActorInfo as ActorInfo
 from .info import State as State
 from .mailbox import MailboxStatistics as MailboxStatistics
 from .mailbox import WhenFull as WhenFull
+from .patience import QueueRule as QueueRule
 from .policy import Policy as Policy
 from .ref import Ref as Ref
 from .system import System as System

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .events import Event
     from .life import Life
     from .mailbox import WhenFull
+    from .patience import QueueRule
     from .ref import Ref
 
 
@@ -69,6 +70,15 @@ class Context:
             cell.mailbox.when_full = when_full
         cell.make_use_of_room()
         self._life.hire_enough()
+
+    def limit_waiting(self, max_wait: float = math.inf, rule: QueueRule | None = None) -> None:
+        """Shed messages that wait too long: for ``max_wait`` seconds, or for longer than a rule of yours allows.
+
+        Who asked gets `MailboxOverdue`, in that moment and not only when a worker comes to it; what was told is a dead
+        letter. Time spent waiting for room counts too. Of what is waiting when it is first limited, from then on.
+        It holds for all further lives, also for what waits between them.
+        """
+        self._cell.limit_waiting(max_wait, rule)
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task of the actor's own beside its handlers. It is cancelled at the stop; its crash is the actor's."""

@@ -6,22 +6,25 @@ room, refuse it, bury it) and holds the counters; `life.py` is one incarnation o
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
 
 from .envelope import Ask, Tell
-from .errors import ActorStopped, AskLoop, AskTimeout, MailboxFull
+from .errors import ActorStopped, AskLoop, AskTimeout, MailboxFull, MailboxOverdue
 from .events import DeadLetter
 from .info import ActorInfo, State
 from .life import Life
 from .mailbox import Mailbox, WhenFull
+from .patience import Patience
 from .ref import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .actor import Actor
+    from .patience import QueueRule
     from .system import System
 
 
@@ -85,23 +88,16 @@ class Cell:
     def bury(self, reason: str) -> None:
         """No more lives: what is queued ends now, and what comes later ends at once. Twice is once."""
         self.state = State.STOPPED
-        for envelope in self.mailbox.drain():
+        queue, waiting = self.mailbox.queue, self.mailbox.waiting
+        while queue:
+            envelope, _ = queue.popitem(last=False)
             self._never_mind()
             self._bury(envelope, reason)
-        waiting = self.mailbox.waiting
         while waiting:
-            envelope, task = waiting.popitem(last=False)
+            envelope, (_, task) = waiting.popitem(last=False)
             self._bury(envelope, reason)
             if task is not None:
                 trio.lowlevel.reschedule(task)
-
-    def put_back(self, envelope: Ask | Tell) -> None:
-        """A worker was handed this message when its life was over already: it is for the next life, if there is one."""
-        if self.state is State.STOPPED:
-            self._never_mind()
-            self._bury(envelope, "it was stopped")
-        else:
-            self.mailbox.put_back(envelope)
 
     def info(self) -> ActorInfo:
         """This actor, now."""
@@ -128,12 +124,16 @@ class Cell:
         mailbox = self.mailbox
         if self.pending >= self.limit + mailbox.capacity or mailbox.waiting or self.state is State.STOPPED:
             return self._turned_away(envelope)
-        mailbox.offer(envelope)  # as `_let_in`, written out: this is on the road of every call
+        # As `_let_in`, written out: this is on the road of every call.
+        mailbox.queue[envelope] = 0.0 if mailbox.patience is None else mailbox.patience.came()
         mailbox.accepted += 1
         self.pending = pending = self.pending + 1
         life = self._life
-        if life is not None and life.workers < pending and life.workers < self.limit:
-            life.hire()
+        if life is not None:
+            if life.idle:
+                life.wake()
+            elif life.workers < pending and life.workers < self.limit:
+                life.hire()
         return True
 
     def _turned_away(self, envelope: Ask | Tell) -> bool:
@@ -146,44 +146,121 @@ class Cell:
             return False
         if mailbox.when_full is WhenFull.FAIL:
             raise self.refusal()
-        mailbox.refused += 1
-        try:
-            oldest = mailbox.oldest()
-        except trio.WouldBlock:  # nothing is queued: all is in hand
-            self._bury(envelope, "the mailbox has no room, and holds nothing that could make some")
-            return True
-        self._never_mind()
-        self._bury(oldest, "the mailbox was full and this was the oldest")
-        self._let_in(envelope)
+        self._replace_oldest(envelope, None)
         return True
 
-    def _let_in(self, envelope: Ask | Tell) -> None:
+    def _replace_oldest(self, envelope: Ask | Tell, since: float | None) -> None:
         mailbox = self.mailbox
-        mailbox.offer(envelope)
-        mailbox.accepted += 1
+        mailbox.refused += 1
+        if not mailbox.queue:  # all is in hand
+            self._bury(envelope, "the mailbox has no room, and holds nothing that could make some")
+            return
+        if since is None:
+            since = 0.0 if mailbox.patience is None else mailbox.patience.came()
+        oldest, _ = mailbox.queue.popitem(last=False)
+        self._never_mind()
+        self._bury(oldest, "the mailbox was full and this was the oldest")
+        self._let_in(envelope, since)
+
+    def _let_in(self, envelope: Ask | Tell, since: float) -> None:
+        self.mailbox.queue[envelope] = since
+        self.mailbox.accepted += 1
         self.pending += 1
         life = self._life
-        if life is not None and life.workers < self.pending and life.workers < self.limit:
-            life.hire()
+        if life is not None:
+            if life.idle:
+                life.wake()
+            elif life.workers < self.pending and life.workers < self.limit:
+                life.hire()
 
     def make_use_of_room(self) -> None:
         """There is room again: let in whoever has waited longest."""
-        waiting = self.mailbox.waiting
-        while waiting and self.pending < self.limit + self.mailbox.capacity:
-            envelope, task = waiting.popitem(last=False)
-            self._let_in(envelope)
+        mailbox, waiting = self.mailbox, self.mailbox.waiting
+        drops = mailbox.when_full is WhenFull.DROP_OLDEST  # then nobody waits for room: it has just been set so
+        while waiting and (drops or self.pending < self.limit + mailbox.capacity):
+            envelope, (since, task) = waiting.popitem(last=False)
+            if self.pending < self.limit + mailbox.capacity:
+                self._let_in(envelope, since)
+            else:
+                self._replace_oldest(envelope, since)
             if task is not None:
                 trio.lowlevel.reschedule(task)
 
+    def stand_in_line(self, envelope: Ask | Tell, task: trio.lowlevel.Task | None) -> None:
+        """There is no room yet: wait for it, behind all others."""
+        mailbox = self.mailbox
+        mailbox.stand_in_line(envelope, 0.0 if mailbox.patience is None else mailbox.patience.came(), task)
+
     async def wait_for_room(self, tell: Tell) -> None:
         """Park whoever tells until his message is in. (An ask waits in its own park: see `Ref.ask`.)"""
-        self.mailbox.stand_in_line(tell, trio.lowlevel.current_task())
+        self.stand_in_line(tell, trio.lowlevel.current_task())
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             self.mailbox.leave_line(tell)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    # ---- messages leave
+
+    def leave(self, ask: Ask) -> None:
+        """Nobody waits for it any more, and it has not been begun: its place is free."""
+        if self.mailbox.queue.pop(ask, None) is not None:
+            self._never_mind()
+            self.make_use_of_room()
+        else:
+            self.mailbox.leave_line(ask)
+
+    def next(self, patience: Patience) -> Ask | Tell | None:
+        """What a worker is to take now; None if all have waited too long. (Without a patience, it is the oldest.)"""
+        allowed, newest_first = patience.terms()
+        self.shed(allowed)
+        queue = self.mailbox.queue
+        if not queue:
+            return None
+        envelope, _ = queue.popitem(last=newest_first)
+        oldest = self.mailbox.oldest()
+        if oldest is not None:  # the rule may have become a stricter one since it was last looked
+            patience.watch(oldest + allowed)
+        return envelope
+
+    def shed(self, allowed: float) -> None:
+        """Nobody waits any more who has waited for ``allowed`` seconds."""
+        now, mailbox = trio.current_time(), self.mailbox
+        while (since := mailbox.oldest()) is not None and since + allowed <= now:
+            task = None
+            if mailbox.queue:
+                envelope, _ = mailbox.queue.popitem(last=False)
+                self._never_mind()
+            else:
+                assert mailbox.waiting is not None  # noqa: S101 - else nothing would be the oldest
+                envelope, (_, task) = mailbox.waiting.popitem(last=False)
+            mailbox.shed += 1
+            error = MailboxOverdue(self.path, now - since, allowed)
+            if isinstance(envelope, Ask):
+                envelope.fail(error)
+            else:
+                self.dead_letter(envelope, str(error.args[1]))
+            if task is not None:
+                trio.lowlevel.reschedule(task)
+        self.make_use_of_room()
+
+    def limit_waiting(self, max_wait: float, rule: QueueRule | None) -> None:
+        """See `Context.limit_waiting`."""
+        mailbox, old = self.mailbox, self.mailbox.patience
+        if old is not None:
+            old.expiry = math.inf
+        if max_wait == math.inf and rule is None:
+            mailbox.patience = None
+            return
+        patience = mailbox.patience = Patience(self, max_wait, rule)
+        if old is None:
+            mailbox.all_came(trio.current_time())
+        since = mailbox.oldest()
+        if since is not None:
+            if rule is not None and (old is None or rule is not old.rule):
+                rule.began(since)
+            patience.watch(since + patience.terms()[0])
 
     def refuse_loop(self, ask: Ask) -> None:
         """Walk up the chain of asks that wait for this one: if all our places are in it, nobody could answer."""

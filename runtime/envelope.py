@@ -130,7 +130,7 @@ class Ask(_Named):
         if scope is not None:
             scope.cancel(reason=reason)
         else:
-            self.cell.mailbox.leave_line(self)
+            self.cell.leave(self)
 
     def abandoned(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         """trio cancels the caller in his park."""

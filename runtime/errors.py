@@ -49,6 +49,17 @@ class MailboxFull(ActorError):
     """The mailbox has no room and the caller asked not to wait. Shed the work or try later."""
 
 
+class MailboxOverdue(ActorError):
+    """The message was shed: it had waited for ``waited`` seconds, which is longer than the actor allows.
+
+    Nothing was done for it. The actor is overloaded, and would have answered too late: try later, or do without.
+    """
+
+    def __init__(self, path: str, waited: float, allowed: float) -> None:
+        super().__init__(path, f"it waited for {waited:.3g} s, and longer than {allowed:.3g} s is not allowed")
+        self.waited = waited
+
+
 class AskLoop(ActorError):
     """The ask could never be answered: the actor is, through a chain of asks, waiting for this very caller.
 

@@ -1,8 +1,10 @@
-"""The mailbox: a bounded trio memory channel, and the rule for what happens when it is full.
+"""The mailbox: who waits for a worker, who waits for room, and what happens when there is none. Pure.
 
 It belongs to the actor's place in the tree, not to one life of the actor: what is queued survives a restart, in
-order. Nobody closes the channel: a closed receiver would drop what is buffered without a word, so the end of a
-mailbox is `drain`, which hands every message back to be settled or buried.
+order. A trio memory channel would do for that, and once did. But what is in a channel can be taken out at its one end
+only: a caller who had gone kept his place until a worker came across it, nobody could be told that he had waited too
+long, and who came last could not be served first. Both lines here are in order of arrival, and each message can leave
+at once, from where it stands.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import msgspec
-import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import trio
 
     from .envelope import Ask, Tell
+    from .patience import Patience
 
 
 class WhenFull(enum.Enum):
@@ -42,45 +44,40 @@ class MailboxStatistics(msgspec.Struct, frozen=True):
     """Messages taken in since the start of the runtime."""
     refused: int
     """Messages turned away: full, or no longer wanted when there was room."""
+    shed: int = 0
+    """Messages that waited longer than they may (`Context.limit_waiting`)."""
 
 
 class Mailbox:
-    """One actor's queue."""
+    """One actor's queue, and the line of those for whom it has no room.
 
-    __slots__ = (
-        *("_back", "_channel", "accepted", "capacity"),
-        *("offer", "receive", "receive_nowait", "refused", "waiting", "when_full"),
-    )
+    It has no bound of its own: the cell counts, and lets in what fits (see `Cell.accept`). A bounded one could not tell
+    a message that waits from one which an idle worker is about to take.
+    """
+
+    __slots__ = ("accepted", "capacity", "patience", "queue", "refused", "shed", "waiting", "when_full")
 
     def __init__(self, capacity: int, when_full: WhenFull) -> None:
         if not 0 <= capacity < math.inf:
             raise ValueError(f"the capacity of a mailbox is a whole number, not {capacity}")
-        # The channel has no bound of its own: the cell counts, and lets in what fits (see `Cell.accept`). A bounded one
-        # could not tell a message that waits from one which an idle worker is about to take.
-        # It is opened for the first message, since an actor that nobody has asked yet should weigh little.
-        self._channel: trio.MemoryReceiveChannel[Ask | Tell] | None = None
-        self.offer: Callable[[Ask | Tell], None] = self._open
-        self.receive_nowait: Callable[[], Ask | Tell] = _nothing
-        self._back: list[Ask | Tell] = []
-        self.waiting: OrderedDict[Ask | Tell, trio.lowlevel.Task | None] | None = None
-        """Messages for which there is no room yet, in order of arrival, with the task to wake once they are in."""
+        self.queue: OrderedDict[Ask | Tell, float] = OrderedDict()
+        """Messages that a worker will take, in order of arrival, with when that was (if there is a ``patience``)."""
+        self.waiting: OrderedDict[Ask | Tell, tuple[float, trio.lowlevel.Task | None]] | None = None
+        """Messages for which there is no room yet: later than all that are queued. With when they came, and the task to
+        wake once they are in. (None until there is one: an actor that nobody has asked yet should weigh little.)"""
+        self.patience: Patience | None = None
+        """How long they may wait, if there is a limit to it."""
         self.capacity = capacity
         self.when_full = when_full
         self.accepted = 0
         self.refused = 0
+        self.shed = 0
 
-    def _open(self, envelope: Ask | Tell) -> None:
-        send, receive = trio.open_memory_channel["Ask | Tell"](math.inf)
-        self.offer = send.send_nowait  # bound once: they are on the call path
-        self.receive, self.receive_nowait = receive.receive, receive.receive_nowait
-        self._channel = receive
-        self.offer(envelope)
-
-    def stand_in_line(self, envelope: Ask | Tell, task: trio.lowlevel.Task | None) -> None:
+    def stand_in_line(self, envelope: Ask | Tell, now: float, task: trio.lowlevel.Task | None) -> None:
         """There is no room yet: wait for it, behind all others."""
         if self.waiting is None:
             self.waiting = OrderedDict()
-        self.waiting[envelope] = task
+        self.waiting[envelope] = now, task
 
     def leave_line(self, envelope: Ask | Tell) -> None:
         """Whoever stood in line has gone. (It may have been let in, or never stood there: that is no fault.)"""
@@ -88,40 +85,26 @@ class Mailbox:
             del self.waiting[envelope]
             self.refused += 1
 
-    def put_back(self, envelope: Ask | Tell) -> None:
-        """A worker was handed this message and could not begin: it is the first of the next life."""
-        self._back.append(envelope)
+    def oldest(self) -> float | None:
+        """When that came which has waited longest, or None."""
+        if self.queue:
+            return next(iter(self.queue.values()))
+        return next(iter(self.waiting.values()))[0] if self.waiting else None
 
-    def begin(self) -> None:
-        """A new life: what was put back is queued again, before all else."""
-        if self._back:
-            for envelope in list(self.drain()):
-                self.offer(envelope)
-
-    def oldest(self) -> Ask | Tell:
-        """Take out the message that has waited longest, or raise trio.WouldBlock."""
-        return self._back.pop(0) if self._back else self.receive_nowait()
-
-    def drain(self) -> Iterator[Ask | Tell]:
-        """Take out everything that is in."""
-        while True:
-            try:
-                yield self.oldest()
-            except trio.WouldBlock:
-                return
+    def all_came(self, now: float) -> None:
+        """Count all waiting from now on: their patience begins."""
+        for envelope in self.queue:
+            self.queue[envelope] = now
+        for envelope, (_, task) in (self.waiting or {}).items():
+            self.stand_in_line(envelope, now, task)
 
     def statistics(self) -> MailboxStatistics:
         """The figures of now."""
-        queued = 0 if self._channel is None else self._channel.statistics().current_buffer_used
         return MailboxStatistics(
-            depth=queued + len(self._back),
+            depth=len(self.queue),
             capacity=self.capacity,
             waiting=len(self.waiting or ()),
             accepted=self.accepted,
             refused=self.refused,
+            shed=self.shed,
         )
-
-
-def _nothing() -> Ask | Tell:
-    """What a mailbox holds that has not been opened."""
-    raise trio.WouldBlock

@@ -42,6 +42,7 @@ class Ref:
             ActorCrashed: the actor crashed with this message in hand.
             ActorStopped: the actor is stopped, or was already.
             MailboxFull: there is no room, and the actor's mailbox is set to refuse.
+            MailboxOverdue: the message has waited for longer than the actor allows.
             AskLoop: the actor is waiting for you.
             Exception: whatever the handler declares as an answer (`Actor.errors`).
         """
@@ -56,7 +57,7 @@ class Ref:
         if ask.parent is not None:
             cell.refuse_loop(ask)
         if not cell.accept(ask):
-            cell.mailbox.stand_in_line(ask, None)  # its caller parks only once, here or there
+            cell.stand_in_line(ask, None)  # its caller parks only once, here or there
         if expiry != math.inf and ask.outcome is None:
             cell.system.expiries.add(ask)
         if ask.outcome is not None:

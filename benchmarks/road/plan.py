@@ -55,6 +55,7 @@ MODULES = {
     "switchgear.runtime.life": ". ask",
     "switchgear.runtime.mailbox": ". ask",
     "switchgear.runtime.envelope": ". ask",
+    "switchgear.runtime.patience": ". ask",
     "switchgear.runtime.expiry": ". timeouts",
     "switchgear.actors.machines.meter": ". record",
     "switchgear.actors.machines.histogram": ". record",

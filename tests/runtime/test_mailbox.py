@@ -23,7 +23,7 @@ async def test_statistics(autojump_clock):
         async with trio.open_nursery() as nursery:
             asked = [await ask_soon(nursery, ref, forever) for _ in range(6)]
             assert statistics() == MailboxStatistics(depth=2, capacity=2, waiting=3, accepted=3, refused=0)
-            for one in asked:
+            for one in reversed(asked):
                 one.scope.cancel()
         await ref.ask("x")
         assert statistics() == MailboxStatistics(depth=0, capacity=2, waiting=0, accepted=4, refused=3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 
 import msgspec
 import pytest
@@ -28,6 +29,7 @@ from switchgear.runtime import (
     Event,
     Intensity,
     MailboxFull,
+    MailboxOverdue,
     Restart,
     StartFailed,
     Strategy,
@@ -54,11 +56,12 @@ class Declared(Exception):
 class Worker(Actor):
     errors = (Declared,)
 
-    def __init__(self, name, concurrency, ledger, setup_seconds, fails):
+    def __init__(self, name, concurrency, ledger, setup_seconds, fails, max_wait):
         self.name, self.concurrency, self.ledger = name, concurrency, ledger
-        self.setup_seconds, self.fails = setup_seconds, fails
+        self.setup_seconds, self.fails, self.max_wait = setup_seconds, fails, max_wait
 
     async def setup(self, ctx):
+        ctx.limit_waiting(self.max_wait)
         await trio.sleep(self.setup_seconds)
         if self.fails and ctx.rng.random() < self.fails:
             raise ValueError("setup")
@@ -105,6 +108,7 @@ actors = st.lists(
         st.sampled_from(WhenFull),
         st.sampled_from([0.0, 1.0]),  # of setup and teardown
         st.sampled_from([0.0, 0.0, 0.5]),  # how often setup fails
+        st.sampled_from([math.inf, math.inf, 1.0]),  # how long a message may wait
     ),
     min_size=1,
     max_size=6,
@@ -162,13 +166,13 @@ class Play:
         self.intensity[path] = intensity
 
     def start(self, made):
-        under, restart, concurrency, capacity, when_full, setup, fails = made
+        under, restart, concurrency, capacity, when_full, setup, fails, max_wait = made
         name = f"a{self.number}"
         self.number += 1
         path = self.paths[under % len(self.paths)]
 
         def factory():
-            return Worker(name, concurrency, self.ledger, setup, fails)
+            return Worker(name, concurrency, self.ledger, setup, fails, max_wait)
 
         async def start():
             try:
@@ -233,7 +237,7 @@ def check_asks(ledger):
         elif isinstance(end, Declared):
             assert work.ending == "declared"
         else:
-            assert isinstance(end, (ActorCrashed, ActorStopped, MailboxFull)), end
+            assert isinstance(end, (ActorCrashed, ActorStopped, MailboxFull, MailboxOverdue)), end
 
 
 def check_order(ledger, refs):
