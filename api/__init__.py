@@ -19,6 +19,7 @@ from switchgear.actors.config import BulkheadConfig as BulkheadConfig
 from switchgear.actors.config import CacheFallback as CacheFallback
 from switchgear.actors.config import DefaultFallback as DefaultFallback
 from switchgear.actors.config import DegradeFallback as DegradeFallback
+from switchgear.actors.config import DnsSource as DnsSource
 from switchgear.actors.config import FileSource as FileSource
 from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
 from switchgear.actors.config import HedgeConfig as HedgeConfig
@@ -36,6 +37,7 @@ from switchgear.actors.config import RetryPolicy as RetryPolicy
 from switchgear.actors.config import RuntimeConfig as RuntimeConfig
 from switchgear.actors.config import Secret as Secret
 from switchgear.actors.config import ServiceConfig as ServiceConfig
+from switchgear.actors.config import SrvSource as SrvSource
 from switchgear.actors.config import TimeoutConfig as TimeoutConfig
 from switchgear.actors.config import TLSConfig as TLSConfig
 from switchgear.actors.config import TokenFile as TokenFile

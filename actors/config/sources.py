@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import msgspec
 
 from .check import Name, Pause, Text, Url, address_problem, between
+from .dns import DnsSource, SrvSource
 from .record import Record
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class FileSource(Record, frozen=True, forbid_unknown_fields=True, tag_field="typ
     """Unique among the sources of its service."""
 
 
-Source: TypeAlias = FileSource
+Source: TypeAlias = FileSource | DnsSource | SrvSource
 """Any of them."""
 
 

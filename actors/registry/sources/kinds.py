@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...config import FileSource
-from . import file
+from ...config import DnsSource, FileSource, SrvSource
+from . import dns, file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .publish import Publish
 
 KINDS: dict[type[Any], Callable[[Any, Publish], Awaitable[None]]] = {
+    DnsSource: dns.follow_addresses,
     FileSource: file.follow,
+    SrvSource: dns.follow_services,
 }
 
 
