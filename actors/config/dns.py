@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from .check import Name, Positive, Url
-from .proxy import missing_extra
+from .check import Name, Positive, Url, missing_extra
 from .record import Record
 
 if TYPE_CHECKING:
