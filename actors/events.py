@@ -139,3 +139,20 @@ class SourceRecovered(Event, frozen=True, kw_only=True, tag=True):
     service: str
     source: str
     instances: int
+
+
+class LeaseExpired(Event, frozen=True, kw_only=True, tag=True):
+    """An instance was registered for a time, and has not been heard of in that time."""
+
+    service: str
+    instance: str
+
+
+class SelfPreservation(Event, frozen=True, kw_only=True, tag=True):
+    """Most leases have lapsed at once, so the registry suspects its own ears and keeps them; or it does so no more."""
+
+    level = logging.WARNING
+    active: bool
+    doubted: int
+    """Leases that have lapsed and are kept."""
+    leases: int

@@ -73,6 +73,7 @@ from switchgear.actors.queue import QueuedCall as QueuedCall
 from switchgear.actors.queue import QueueStats as QueueStats
 from switchgear.actors.registry import Health as Health
 from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
+from switchgear.actors.registry import LeaseCounts as LeaseCounts
 from switchgear.actors.registry import Registry as Registry
 from switchgear.actors.registry import SourceStatus as SourceStatus
 from switchgear.actors.service.limits import LimiterStatus as LimiterStatus

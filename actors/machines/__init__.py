@@ -21,6 +21,7 @@ from .concurrency import AimdLimit as AimdLimit
 from .concurrency import Gradient2Limit as Gradient2Limit
 from .health import HealthTracker as HealthTracker
 from .histogram import LatencyHistogram as LatencyHistogram
+from .leases import Leases as Leases
 from .limiter import Limiter as Limiter
 from .limiter import Waiter as Waiter
 from .meter import Delta as Delta

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from switchgear.runtime import Actor
 
+from ..machines.leases import Leases
 from .checks import Checks
 from .entry import Entry
+from .leasing import Leasing
 from .members import Members
 from .records import (
     Check,
     Configure,
+    CountLeases,
     Deregister,
     Forget,
     Found,
     HealthCheckResult,
+    Heartbeat,
     Look,
     Register,
     Sourced,
@@ -48,20 +52,22 @@ class RegistryActor(Actor):
         self._open_door = door
         self._check_health = check_health
         self._entries: dict[str, Entry] = {}
+        self._leases: Leases[tuple[str, str]] = Leases()
 
     async def setup(self, ctx: Context) -> None:
         """Go on from the last life, checks included."""
         self._ctx = ctx
         self._checks = Checks(ctx, self._open_door, self._judged, by_themselves=self._check_health)
         self._members = Members(ctx, self._checks)
-        if isinstance(ctx.previous, dict):
-            self._entries = ctx.previous
+        if isinstance(ctx.previous, tuple):
+            self._entries, self._leases = ctx.previous
+        self._leasing = Leasing(ctx, self._leases, self._lapsed)
         for entry in self._entries.values():
             self._checks.begin(entry)
 
     def snapshot(self) -> object:
         """All of it: services hold on to the watches."""
-        return self._entries
+        return self._entries, self._leases
 
     async def teardown(self) -> None:
         """Close the connections of the health checks."""
@@ -75,10 +81,14 @@ class RegistryActor(Actor):
                 return None if entry is None else entry.found()
             case Check(service):
                 return await self._check(service)
-            case Register(instance):
-                return self._register(instance)
+            case Heartbeat(service, id):
+                return self._heartbeat(service, id)
+            case Register(instance, ttl):
+                return self._register(instance, ttl)
             case Deregister(service, id):
                 return self._deregister(service, id)
+            case CountLeases():
+                return self._leasing.counts()
             case Sourced(service, source, instances):
                 self._sourced(service, source, instances)
             case SourceFailed(service, source, reason):
@@ -108,24 +118,39 @@ class RegistryActor(Actor):
         if entry is None:
             return False
         self._checks.end(entry, "the service is gone")
+        self._leasing.drop(service, entry.registered.instances)
         self._members.forget(entry)
         entry.publish(gone=True)
         return True
 
-    def _register(self, instance: ServiceInstance) -> ServiceInstance | None:
+    def _register(self, instance: ServiceInstance, ttl: float | None) -> ServiceInstance | None:
         entry = self._entries.get(instance.name)
         if entry is None:
             return None
+        self._leasing.grant(instance.name, instance.id, ttl)
         if self._members.register(entry, instance):
             entry.publish()
         return entry.instances[instance.id]
 
     def _deregister(self, service: str, id: str) -> bool:
         entry = self._entries.get(service)
+        self._leasing.drop(service, (id,))
         if entry is None or not self._members.deregister(entry, id):
             return False
         entry.publish()
         return True
+
+    def _heartbeat(self, service: str, id: str) -> bool:
+        known = self._leasing.renew(service, id)
+        if known:
+            self._members.seen(self._entries[service], id)
+        return known
+
+    def _lapsed(self, service: str, id: str) -> None:
+        """Its lease is at an end: the program's word for it counts no more."""
+        entry = self._entries[service]
+        if self._members.lapse(entry, id):
+            entry.publish()
 
     def _sourced(self, service: str, source: str, instances: tuple[InstanceConfig, ...] | None) -> None:
         entry = self._entries.get(service)

@@ -23,11 +23,14 @@ from .actor import RegistryActor
 from .records import (
     Check,
     Configure,
+    CountLeases,
     Deregister,
     Forget,
     Found,
     HealthCheckResult,
+    Heartbeat,
     InstanceSet,
+    LeaseCounts,
     Look,
     Register,
     SourceStatus,
@@ -88,15 +91,22 @@ class Registry:
         await self._sources.retire(service)
         await ask(self._ref, Forget(service))
 
-    async def register(self, instance: ServiceInstance) -> ServiceInstance:
+    async def register(self, instance: ServiceInstance, *, ttl: float | None = None) -> ServiceInstance:
         """Make an instance known; it may get calls from now on. Registering a known id again updates it.
 
-        Its health and its times are the registry's to say, whatever ``instance`` has there; an id that is known keeps
-        its health. Returns the instance as the registry holds it.
+        Its health, its times and its sources are the registry's to say, whatever ``instance`` has there; an id that is
+        known keeps its health. Returns the instance as the registry holds it.
+
+        Args:
+            instance: what is said of it, which counts for more than what the configuration and the sources say.
+            ttl: a lease. So many seconds (at least 1, and it may be a second more) after it was last heard of, by a
+                `heartbeat` or by being registered again, it is taken away, unless most leases fall silent at once: see
+                `leases`. Three heartbeats in a ttl are a good number, two are the least. None: it stays until it is
+                deregistered.
 
         Raises:
             UnknownService: there is no service of that name.
-            ConfigError: the endpoint is no URL, or the weight no number of 0 or more.
+            ConfigError: the endpoint is no URL, the weight no number of 0 or more, or the ttl none of 1 or more.
             InvalidRequest: it is no `ServiceInstance`, has no id, or a field of another type than it should be.
         """
         if not isinstance(instance, ServiceInstance):
@@ -110,14 +120,39 @@ class Registry:
             raise ConfigError(f"tls.verify: {problem}", service=instance.name)
         if not isinstance(instance.id, str) or not instance.id:
             raise InvalidRequest("an instance needs an id that is unique in its service", service=instance.name)
+        if ttl is not None:
+            finite("ttl", ttl)
+            if ttl < 1:
+                raise ConfigError(f"ttl: must be at least 1 second, not {ttl}", service=instance.name)
         own = _checked(instance)
-        there: ServiceInstance = self._there(await ask(self._ref, Register(own)), instance.name)
+        there: ServiceInstance = self._there(await ask(self._ref, Register(own, ttl)), instance.name)
         return there
+
+    async def heartbeat(self, service: str, id: str) -> bool:
+        """An instance that was registered with a ``ttl`` is still there. False: it is not known (any more), or has no
+        lease; then register it.
+
+        Raises UnknownService.
+        """
+        self._known(service)
+        known: bool = await ask(self._ref, Heartbeat(service, id))
+        return known
+
+    async def leases(self) -> LeaseCounts:
+        """How many instances of all services have leases, and how many of those have fallen silent.
+
+        If more than 15 % (and at least three) have not been heard of in the last half of their time, then it may be we
+        who do not hear. A lease that lapses meanwhile is doubted, and kept for another four times its ttl
+        (`LeaseCounts.preserving`, and the event `SelfPreservation`). Who is heard of by then has never been away.
+        """
+        counts: LeaseCounts = await ask(self._ref, CountLeases())
+        return counts
 
     async def deregister(self, service: str, id: str) -> bool:
         """Forget an instance: it gets no more calls; those under way end normally. False if it was not known.
 
-        Raises UnknownService.
+        If a source names it too it stays, and gets calls: what a source says is not ours to take back. (To take it out,
+        register it with a weight of 0.) Raises UnknownService.
         """
         self._known(service)
         known: bool = await ask(self._ref, Deregister(service, str(id)))

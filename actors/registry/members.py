@@ -74,6 +74,15 @@ class Members:
         self.settle(entry, id, asked=True)
         return True
 
+    def lapse(self, entry: Entry, id: str) -> bool:
+        """The program has not been heard to say so in time. What the configuration or a source says still counts."""
+        del entry.registered.instances[id]
+        return self.settle(entry, id, asked=True)
+
+    def seen(self, entry: Entry, id: str) -> None:
+        """It has been heard of."""
+        entry.instances[id] = msgspec.structs.replace(entry.instances[id], last_seen=wall_time())
+
     # ---- sources
 
     def sourced(self, entry: Entry, source: str, said: Sequence[InstanceConfig] | None) -> bool:

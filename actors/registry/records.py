@@ -40,6 +40,21 @@ class SourceStatus(msgspec.Struct, frozen=True):
         return self.error is None and self.age is not None
 
 
+class LeaseCounts(msgspec.Struct, frozen=True):
+    """The leases of all services."""
+
+    leases: int
+    late: int
+    """Not heard of in the last half of their time."""
+    doubted: int
+    """Lapsed, and kept: so many are late that it may be we who do not hear. Each is heard of or goes in the end."""
+
+    @property
+    def preserving(self) -> bool:
+        """Whether any is kept beyond its time."""
+        return self.doubted > 0
+
+
 class HealthCheckResult(msgspec.Struct, frozen=True):
     """The outcome of checking a service, or one instance of it."""
 
@@ -77,6 +92,19 @@ class Register(msgspec.Struct, frozen=True):
     """There is an instance; a known id keeps its health, all else is replaced. Reply: it, or None: no such service."""
 
     instance: ServiceInstance
+    ttl: float | None = None
+    """Seconds for which it is there, unless it is heard of again; None: until it is deregistered."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """An instance is still there. Reply: whether it has a lease."""
+
+    service: str
+    id: str
+
+
+class CountLeases(msgspec.Struct, frozen=True):
+    """Reply: `LeaseCounts`."""
 
 
 class Deregister(msgspec.Struct, frozen=True):
