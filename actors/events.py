@@ -156,3 +156,11 @@ class SelfPreservation(Event, frozen=True, kw_only=True, tag=True):
     doubted: int
     """Leases that have lapsed and are kept."""
     leases: int
+
+
+class VersionsUnreadable(Event, frozen=True, kw_only=True, tag=True):
+    """A range of versions was asked for, and these instances are left out: they have none that can be compared."""
+
+    level = logging.WARNING
+    service: str
+    instances: tuple[str, ...]

@@ -17,6 +17,7 @@ from ..config.check import finite
 from ..config.check import url as check_url
 from ..config.tls import unverified_problem
 from ..errors import ConfigError, InvalidRequest, ServiceError, ShuttingDown, UnknownService
+from ..events import VersionsUnreadable
 from ..follow import next_version
 from ..instance import ServiceInstance
 from .actor import RegistryActor
@@ -35,12 +36,13 @@ from .records import (
     Register,
     SourceStatus,
 )
+from .select import tagged, versions, within
 from .sources import SourceKeeper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
-    from switchgear.runtime import Ref, System, Watch
+    from switchgear.runtime import Event, Ref, System, Watch
 
     from ..config import RegistryConfig, ServiceConfig
     from ..transport import Door
@@ -52,10 +54,12 @@ T = TypeVar("T")
 class Registry:
     """Instances of services: register, deregister, discover, watch, and check them. Got from ``runtime.registry``."""
 
-    def __init__(self, ref: Ref, ended: trio.Event, sources: SourceKeeper) -> None:
+    def __init__(self, ref: Ref, ended: trio.Event, sources: SourceKeeper, emit: Callable[[Event], None]) -> None:
         self._ref = ref
         self._ended = ended
         self._sources = sources
+        self._emit = emit
+        self._unreadable: dict[str, tuple[str, ...]] = {}  # ids by service, as they were told last
         self._services: dict[str, ServiceConfig] = {}  # in the order in which they came
 
     @classmethod
@@ -65,7 +69,7 @@ class Registry:
         """Start the registry actor in a tree."""
         actor = partial(RegistryActor, door, check_health=config.check_health)
         ref = await system.start(actor, "registry", grace=grace)
-        return cls(ref, system.ended, SourceKeeper(system, ref, grace))
+        return cls(ref, system.ended, SourceKeeper(system, ref, grace), system.events.publish)
 
     async def configure(self, config: ServiceConfig) -> Watch[InstanceSet]:
         """Take over what a service's configuration says of instances and health checks; returns the service's watch.
@@ -88,6 +92,7 @@ class Registry:
     async def forget(self, service: str) -> None:
         """The service is gone."""
         self._services.pop(service, None)
+        self._unreadable.pop(service, None)
         await self._sources.retire(service)
         await ask(self._ref, Forget(service))
 
@@ -158,9 +163,31 @@ class Registry:
         known: bool = await ask(self._ref, Deregister(service, str(id)))
         return known
 
-    async def discover(self, service: str) -> tuple[ServiceInstance, ...]:
-        """All instances of a service, with their health. Raises UnknownService."""
-        return (await self._look(service)).instances
+    async def discover(
+        self, service: str, *, version: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> tuple[ServiceInstance, ...]:
+        """The instances of a service, whatever their health.
+
+        Args:
+            service: its name.
+            version: only those whose version is in this range, as ``">=1.2,<2"`` (PEP 440; pre-releases are only in
+                ranges that name one). Those without a version that can be compared are left out, which the event
+                `VersionsUnreadable` says when it is news.
+            tags: only those whose metadata has all of these.
+
+        Raises:
+            UnknownService: there is no service of that name.
+            InvalidRequest: the range or the tags are none.
+        """
+        wanted = None if version is None else versions(version)
+        found = (await self._look(service)).instances
+        if tags is not None:
+            found = tuple(tagged(found, tags))
+        if wanted is None:
+            return found
+        chosen, unreadable = within(found, wanted)
+        self._say_unreadable(service, tuple(one.id for one in unreadable))
+        return tuple(chosen)
 
     async def sources(self, service: str) -> tuple[SourceStatus, ...]:
         """How the sources of a service's instances are doing, and how old what they know is. Raises UnknownService.
@@ -197,6 +224,12 @@ class Registry:
     def names(self) -> tuple[str, ...]:
         """The services it knows."""
         return tuple(self._services)
+
+    def _say_unreadable(self, service: str, ids: tuple[str, ...]) -> None:
+        """Once: who asks each second must not fill the log."""
+        if ids and self._unreadable.get(service) != ids:
+            self._emit(VersionsUnreadable(path=self._ref.path, service=service, instances=ids))
+        self._unreadable[service] = ids
 
     def _known(self, service: str) -> None:
         if service not in self._services:
