@@ -25,6 +25,9 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")  # as h11 takes it
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 _PATH = re.compile(r"/[\x21\x22\x24-\x5b\x5d-\x7e]*")
+_HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*")
+_SERVER_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
+_ORIGIN = re.compile(r"https?://[a-z0-9._\[\]:-]+")
 _MOST = 10**12  # what is counted fits 64 bits everywhere
 
 OUR_HEADERS = frozenset(
@@ -126,10 +129,26 @@ def _path(value: str) -> str | None:
     return f"must start with '/' and have no spaces, backslashes or '#', not {shown(value)}"
 
 
-def _loopback(value: str) -> str | None:
-    if "[" not in value and is_loopback(value):
+def _host(value: str) -> str | None:
+    """A name or an address to listen on. An empty one would be all that this machine has."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return None if _HOSTNAME.fullmatch(value) else f"must be an address or a host name, not {shown(value)}"
+    return None
+
+
+def _token(value: Secret) -> str | None:
+    """One that goes into a header as into a subprotocol, and that nobody guesses. It is not quoted."""
+    if _SERVER_TOKEN.fullmatch(value.reveal()):
         return None
-    return "must be this machine (127.0.0.1, ::1 or localhost): whoever can connect can read; put a proxy before it"
+    return "must be 16 to 256 letters, digits, '-', '.', '_' or '~': `openssl rand -hex 32` makes one"
+
+
+def _origin(value: str) -> str | None:
+    if _ORIGIN.fullmatch(value):
+        return None
+    return f"must be the origin of a page, as https://board.example.com, not {shown(value)}"
 
 
 def header_name(value: str) -> str | None:
@@ -201,7 +220,10 @@ Pause: TypeAlias = Annotated[float, between(0.001, 1e9)]
 Name: TypeAlias = Annotated[str, _name]
 """One that can stand in a path, a log and a metric."""
 Text: TypeAlias = Annotated[str, _text]
-LocalHost: TypeAlias = Annotated[str, _loopback]
+Host: TypeAlias = Annotated[str, _host]
+ServerToken: TypeAlias = Annotated[Secret, _token]
+Origin: TypeAlias = Annotated[str, _origin]
+"""Scheme, host and port of a page, in lower case, as a browser sends it."""
 Path: TypeAlias = Annotated[str, _path]
 Url: TypeAlias = Annotated[str, url_problem]
 HeaderName: TypeAlias = Annotated[str, header_name]

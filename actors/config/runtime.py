@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from .check import Count, FromZero, HeaderText, LocalHost, Pause, between
+from .check import Count, FromZero, HeaderText, Host, Origin, Pause, ServerToken, between, is_loopback
 from .fallback import AlternativeFallback
 from .queue import QueueConfig, QueueFallback
 from .record import Record, is_a
@@ -20,11 +20,24 @@ class MetricsConfig(Record, frozen=True, forbid_unknown_fields=True):
 
     interval: Pause = 1.0
     """Seconds between two snapshots."""
-    host: LocalHost = "127.0.0.1"
+    host: Host = "127.0.0.1"
+    """Where the stream listens. Beyond this machine it needs a ``token``, and a proxy before it that adds TLS."""
     port: Annotated[int, between(0, 65535)] = 0
     """0: any free one; see ``runtime.metrics.websocket_url``."""
     websocket: bool = True
     max_subscribers: Count = 100
+    token: ServerToken | None = None
+    """That subscribers have to give: as ``Authorization: Bearer ...``, or from a browser, which can set no header, as a
+    subprotocol beside the stream's own: ``["metrics.v1", "switchgear.token.<token>"]``. Never in the URL, which is
+    logged everywhere."""
+    allowed_origins: Sequence[Origin] = ()
+    """Pages that may read the stream, beside those of its own origin, and those of this machine if it listens there."""
+
+    @classmethod
+    def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
+        """Beyond loopback, whoever can connect could read."""
+        if record.host is not None and record.token is None and not is_loopback(record.host):
+            yield "host", "must be this machine (127.0.0.1, ::1 or localhost) unless there is a token: give one"
 
 
 class RegistryConfig(Record, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import math
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 import trio
@@ -23,7 +22,7 @@ from wsproto.utilities import ProtocolError
 
 from switchgear.runtime import Actor
 
-from ..config.check import is_loopback
+from .entrance import Entrance
 
 if TYPE_CHECKING:
     from switchgear.runtime import Context
@@ -39,11 +38,8 @@ _HANDSHAKES = 100  # at once; of them, too, there must be an end
 _STALLED = 5.0  # seconds that one frame may take before its subscriber is put out
 _GOODBYE = 1.0  # seconds that saying goodbye may take
 _MAX_MESSAGE = 4096  # bytes that a subscriber may send at once: it has nothing to say
-_REFUSALS = {
-    403: b"pages of other sites may not read the metrics\n",
-    404: b"the metrics stream is at " + PATH.encode() + b"\n",
-    503: b"there are max_subscribers subscribers already\n",
-}
+
+_CHALLENGE = [(b"WWW-Authenticate", b"Bearer")]  # RFC 9110, section 15.5.2: a 401 has one
 
 _logger = logging.getLogger("switchgear.metrics")
 _encoder = msgspec.json.Encoder()
@@ -75,6 +71,7 @@ class StreamActor(Actor):
 
     def __init__(self, config: MetricsConfig, frames: Frames, ears: Ears) -> None:
         self._config = config
+        self._entrance = Entrance(config)
         self._ears = ears
         self.frames = frames
         """What to send."""
@@ -108,21 +105,13 @@ class StreamActor(Actor):
 
     def refusal(self, request: WebSocketRequest) -> int | None:
         """The status to refuse a handshake with, or None."""
+        host = request._event.host  # noqa: SLF001 - taken out of its headers, and nowhere else to be had
+        status = self._entrance.refusal(host, request.headers, request.proposed_subprotocols)
+        if status is not None:
+            return status
         if request.path.partition("?")[0] != PATH:
             return 404
-        # A page of another site must not read along. Browsers always send its origin, also when the site has rebound
-        # its own name to our address.
-        origin = next((value for name, value in request.headers if name.lower() == b"origin"), None)
-        if origin is not None and not _is_local(origin.decode("latin-1")):
-            return 403
         return 503 if self.subscribers >= self._config.max_subscribers else None
-
-
-def _is_local(origin: str) -> bool:
-    try:
-        return is_loopback(urlsplit(origin).hostname)
-    except ValueError:
-        return False
 
 
 class _Subscriber:
@@ -187,7 +176,8 @@ class _Subscriber:
     async def _answer(self, request: WebSocketRequest) -> WebSocketConnection | None:
         status = self._server.refusal(request)
         if status is not None:
-            await request.reject(status, body=_REFUSALS[status])
+            _logger.debug("a metrics connection was refused with %d", status)
+            await request.reject(status, extra_headers=_CHALLENGE if status == 401 else None)
             return None
         self._server.subscribers += 1  # before anybody else gets to ask whether there is room
         self._joined = True

@@ -45,7 +45,8 @@ async def test_loopback_is_where_it_listens(host) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "", "192.168.0.1", "example.com", "localhost.", None, 7, "127.0.0.1 "]
+    "host",
+    ["0.0.0.0", "::", "", "192.168.0.1", "example.com", "localhost.", None, 7, "127.0.0.1 ", "[::1]", "-a", "a..b"],
 )
 def test_anywhere_else_is_refused(host) -> None:
     with pytest.raises(sg.ConfigError, match="host: must be"):
