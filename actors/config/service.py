@@ -11,6 +11,7 @@ from .auth import Auth
 from .breaker import BreakerConfig
 from .bulkhead import BulkheadConfig
 from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, missing_extra
+from .exposure import credential_in, exposure, is_exposed
 from .fallback import Fallback
 from .policy import (
     HealthCheckConfig,
@@ -61,6 +62,11 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     headers: Headers = msgspec.field(default_factory=dict)
     """Sent with every request. A value is text, or a `Secret` (in files by reference, as everywhere); where the name
     looks like that of a credential (``X-API-Key``), a text is made one. No values are shown in the repr."""
+    allow_plain_http: bool = False
+    """Credentials (``auth``, or headers that look like some) may go to ``http://`` addresses of other machines.
+
+    Without it such a configuration is refused, except for this machine's own addresses. It is for meshes, where a
+    sidecar encrypts what leaves the machine."""
     follow_redirects: bool = False
     """Only on the same origin."""
     max_response_bytes: Count = 10_000_000
@@ -99,6 +105,14 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         """Who asks whom: with another one, what was answered before is somebody else's. (A header may be a key.)"""
         return self.base_url, self.auth, dict(self.headers)
 
+    def exposes(self, url: str) -> str | None:
+        """Why this address may not be called with the credentials of this configuration, or None."""
+        proxy = None if self.proxy is None else self.proxy.url
+        if self.allow_plain_http or not is_exposed(url, proxy):
+            return None
+        what = credential_in(self.auth, self.headers)
+        return None if what is None else exposure(what)
+
     def __repr__(self) -> str:
         return f"ServiceConfig({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"
 
@@ -115,6 +129,13 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
             if isinstance(record.tls, TLSConfig) and (problem := unverified_problem(record.tls, url)) is not None:
                 yield "tls.verify", problem
         proxy = record.proxy.url if isinstance(record.proxy, ProxyConfig) else None
+        what = None if record.allow_plain_http else credential_in(record.auth, record.headers or {})
+        if what is not None:
+            if record.base_url is not None and is_exposed(record.base_url, proxy):
+                yield "base_url", exposure(what)
+            for index, one in enumerate(record.instances or ()):
+                if getattr(one, "endpoint", None) is not None and is_exposed(one.endpoint, proxy):
+                    yield f"instances[{index}].endpoint", exposure(what)
         if isinstance(record.tls, TLSConfig) and unverified_problem(record.tls, proxy) is not None:
             yield "tls.verify", "verify = false is only for services on this machine, and the proxy's is another"
         if record.http2 and (problem := missing_extra("h2", "http2")) is not None:

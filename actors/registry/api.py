@@ -111,7 +111,8 @@ class Registry:
 
         Raises:
             UnknownService: there is no service of that name.
-            ConfigError: the endpoint is no URL, the weight no number of 0 or more, or the ttl none of 1 or more.
+            ConfigError: the endpoint is no URL, or one to which credentials would go over plain http; the weight is no
+                number of 0 or more, or the ttl none of 1 or more.
             InvalidRequest: it is no `ServiceInstance`, has no id, or a field of another type than it should be.
         """
         if not isinstance(instance, ServiceInstance):
@@ -120,9 +121,11 @@ class Registry:
         check_url("endpoint", instance.endpoint)
         finite("weight", instance.weight)
         check_address("address", instance.address, instance.endpoint)
-        problem = unverified_problem(self._services[instance.name].tls, instance.endpoint)
-        if problem is not None:
+        config = self._services[instance.name]
+        if (problem := unverified_problem(config.tls, instance.endpoint)) is not None:
             raise ConfigError(f"tls.verify: {problem}", service=instance.name)
+        if (problem := config.exposes(instance.endpoint)) is not None:
+            raise ConfigError(f"endpoint: {problem}", service=instance.name)
         if not isinstance(instance.id, str) or not instance.id:
             raise InvalidRequest("an instance needs an id that is unique in its service", service=instance.name)
         if ttl is not None:

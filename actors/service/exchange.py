@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from ..errors import CallTimeout, HTTPStatusError, InvalidRequest, TransportError
+from ..errors import CallTimeout, HTTPStatusError, TransportError
 from ..secrecy import Masked, sealed
 from ..transport import Reply, Wire
 from ..transport.door import read_whole
@@ -64,8 +64,6 @@ class Exchange:
         if self._attempt is not None and now + self._attempt < request.deadline:
             end = now + self._attempt
         for _ in range(_MAX_REDIRECTS + 1):
-            if wire.target[:1] not in "/?":
-                raise InvalidRequest("this path could lead to another host: it does not begin with a slash")
             sent = _with_query(wire, credentials.query) if credentials.query else wire
             try:
                 if request.stream is None:
@@ -108,7 +106,7 @@ class Exchange:
             raise HTTPStatusError("it redirects, and the body of this request can be sent only once", **seen(reply))
         onward = target.relative(reply.header("location") or "", wire.target)
         if onward is None:
-            raise HTTPStatusError("it redirects to another origin, which is not followed", **seen(reply))
+            raise HTTPStatusError("it redirects to another origin, or above the prefix: not followed", **seen(reply))
         # RFC 9110, section 15.4: 303 is always to be fetched, 301 and 302 only in answer to a POST.
         if wire.method in ("GET", "HEAD") or (reply.status != 303 and (wire.method != "POST" or reply.status >= 307)):
             return msgspec.structs.replace(wire, target=onward)

@@ -29,6 +29,7 @@ from ..errors import (
 from ..machines import retry
 from ..transport import Reply
 from .admission import Admission
+from .border import Border
 from .decode import decode
 from .exchange import Exchange, seen
 from .hedge import hedged
@@ -86,6 +87,7 @@ class Road:
         self._admission = Admission(state.breakers, fleet)
         self._outcome = state.outcome
         self._trusts_success = state.outcome.trusts_success
+        self._border = Border(config)
         self._auth = auth
         self._fixed = auth.fixed
         self._signed = partial(_signed, state)
@@ -196,6 +198,7 @@ class Road:
             chosen = chosen or self._fleet.pick(now, tried_at, request.affinity)
             endpoint = chosen[0]
             tried_at.append(endpoint.id)  # another attempt prefers another instance
+            self._border.check(chosen[1], request.target)
             self._count(request, now)
             wire = self._wires.wire(request, token, now, deadline)
             sent = now

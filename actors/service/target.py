@@ -30,6 +30,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _COMMON = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"})
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")  # no empty segment, and none that begins with a dot
+_OCTET = r"%(?!0|1|7F|25|2E|2F|5C)[0-9A-F]{2}"  # of no control, '%', '.', '/' or backslash; in capitals, as by quote()
+_SURELY_BELOW = re.compile(  # as most are, without a closer look: no segment is empty, and none begins with a dot
+    rf"(?:/(?!\.)(?:[\w.~!$&'()*+,=:@-]++|{_OCTET})++)++/?+(?:\?[!\"$-~]*+)?+", re.ASCII
+)
+_BELOW = re.compile(r"(?:/(?!/)[!\"$->@-\[\]-~]*)?(?:\?[!\"$-~]*)?")  # no backslash in the path, no '#' anywhere
 _DOTS = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;]|$)")  # ';': some servers drop path parameters before they resolve
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"  # what quote() leaves alone in a path; the caller may have quoted already
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -86,7 +91,8 @@ class Target(msgspec.Struct, frozen=True, cache_hash=True):  # it is a key on th
         if not (parts.path + "/").startswith(self.prefix + "/"):
             return None
         path = quote(parts.path[len(self.prefix) :], safe=_PATH_SAFE)  # servers send what they like
-        return path + (f"?{quote(parts.query, safe=_PATH_SAFE + '?')}" if parts.query else "")
+        onward = path + (f"?{quote(parts.query, safe=_PATH_SAFE + '?')}" if parts.query else "")
+        return onward if is_below(onward) else None
 
 
 def check_method(method: str) -> str:
@@ -143,13 +149,27 @@ def _check_path(path: str) -> None:
         raise InvalidRequest("a path that starts with '//' names another host: remove one slash")
     if _CONTROL.search(unquote(path)) or "\\" in path or "#" in path:
         raise InvalidRequest("a path has no control characters, backslashes or '#': quote them with %XX where meant")
+    if _has_dots(path):
+        raise InvalidRequest("a path has no '.' or '..' segments: they could leave the service")
+
+
+def is_below(target: str) -> bool:
+    """Whether a request target, put behind any origin and prefix, is below them to whatever reads it."""
+    if _SURELY_BELOW.fullmatch(target):
+        return True
+    path = target.partition("?")[0]
+    return _BELOW.fullmatch(target) is not None and not _has_dots(path) and not _CONTROL.search(unquote(path))
+
+
+def _has_dots(path: str) -> bool:
     decoded = path
     for _ in range(3):  # %252e%252e: some servers decode twice
         if _DOTS.search(decoded):
-            raise InvalidRequest("a path has no '.' or '..' segments: they could leave the service")
+            return True
         if "%" not in decoded:
-            return
+            return False
         decoded = unquote(decoded)
+    return False
 
 
 def _pairs(name: str, value: Any) -> Iterable[tuple[str, str]]:

@@ -218,5 +218,5 @@ def test_what_a_function_is_bound_to_is_not_shown() -> None:
         return password
 
     auth = sg.BearerAuth(token_from=functools.partial(vault, CANARY))
-    config = sg.ServiceConfig("svc", "http://svc.test", auth=auth)
+    config = sg.ServiceConfig("svc", "https://svc.test", auth=auth)
     assert CANARY not in repr(auth) + repr(config) + repr(config.__rich_repr__())

@@ -243,7 +243,7 @@ async def test_a_token_survives_another_configuration_and_not_another_auth(autoj
     async with running(auth=auth) as (service, upstream):
 
         async def reconfigure(**fields):
-            await upstream.runtime.reconfigure("svc", sg.ServiceConfig("svc", "http://svc.test", retry=ONCE, **fields))
+            await upstream.runtime.reconfigure("svc", sg.ServiceConfig("svc", "https://svc.test", retry=ONCE, **fields))
 
         async with in_background(service, "/"):  # a flight is under way
             await reconfigure(auth=auth, rate_limit=sg.RateLimit(100))
@@ -263,7 +263,7 @@ async def test_a_call_ends_with_the_credentials_that_it_began_with(autojump_cloc
     _, auth = bearing(after(5, "one"))
     async with running(auth=auth) as (service, upstream):
         async with in_background(service, "/") as ends:
-            config = sg.ServiceConfig("svc", "http://svc.test", retry=ONCE, auth=sg.BearerAuth(sg.Secret("two")))
+            config = sg.ServiceConfig("svc", "https://svc.test", retry=ONCE, auth=sg.BearerAuth(sg.Secret("two")))
             await upstream.runtime.reconfigure("svc", config)
             await service.get("/")
         assert ends[0].success

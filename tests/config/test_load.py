@@ -284,7 +284,7 @@ VALID = {
     "services": [
         {
             "name": "a",
-            "base_url": "http://a/v1",
+            "base_url": "https://a/v1",
             "auth": {"type": "api_key", "key": {"env": "HOME"}, "location": "query"},
             "rate_limit": {"rate": 5, "per": 2, "burst": 3},
             "timeout": {"total": 3, "attempt": None, "connect": 1},

@@ -19,7 +19,7 @@ LIBRARIES = ("httpx", "httpcore", "httpx2", "httpcore2", "hpack", "h2", "hyperfr
 
 def config(secret=CANARY):
     return sg.RuntimeConfig(
-        (sg.ServiceConfig("svc", "http://svc.test", auth=sg.BearerAuth(sg.Secret(secret))),), metrics=QUIET
+        (sg.ServiceConfig("svc", "https://svc.test", auth=sg.BearerAuth(sg.Secret(secret))),), metrics=QUIET
     )
 
 

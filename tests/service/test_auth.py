@@ -35,7 +35,7 @@ async def test_a_key_goes_into_its_header() -> None:
 async def test_or_into_the_query_quoted(path, query) -> None:
     async with running(auth=sg.ApiKeyAuth(sg.Secret("a&b=c"), name="k", location="query")) as (service, upstream):
         await service.get(path)
-    assert str(upstream.requests[0].url) == f"http://svc.test/{query}a%26b%3Dc"
+    assert str(upstream.requests[0].url) == f"https://svc.test/{query}a%26b%3Dc"
 
 
 async def test_bearer_and_basic() -> None:
@@ -93,7 +93,7 @@ async def test_refused_credentials_are_the_configurations_fault(autojump_clock) 
 async def test_new_credentials_are_used_from_the_next_call_on() -> None:
     async with running(auth=ALL["bearer"]) as (service, upstream):
         await service.get("/")
-        config = sg.ServiceConfig("svc", "http://svc.test", auth=sg.BearerAuth(sg.Secret("new")))
+        config = sg.ServiceConfig("svc", "https://svc.test", auth=sg.BearerAuth(sg.Secret("new")))
         await upstream.runtime.reconfigure("svc", config)
         await service.get("/")
     assert upstream.header("authorization") == [f"Bearer {CANARY}", "Bearer new"]

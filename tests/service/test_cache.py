@@ -9,7 +9,7 @@ import trio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from support.service import BASE, ONCE, outcome_of, running
+from support.service import ONCE, SAFE, outcome_of, running
 
 import switchgear as sg
 from switchgear.actors.service.cache import ResponseCache
@@ -167,12 +167,12 @@ async def test_who_changes_something_makes_its_answers_forgotten(method, status,
         ({}, True),
         ({"timeout": sg.TimeoutConfig(total=3.0)}, True),
         ({"headers": {"X-API-Key": "yours"}}, False),
-        ({"base_url": "http://other.test"}, False),
+        ({"base_url": "https://other.test"}, False),
         ({"auth": sg.BearerAuth(token=sg.Secret("yours"))}, False),
     ],
 )
 async def test_another_account_finds_nothing_of_the_one_before(changed, kept, autojump_clock) -> None:
-    fields = {"base_url": BASE, "headers": {"X-API-Key": "mine"}, "fallbacks": (FRESH,), "retry": ONCE}
+    fields = {"base_url": SAFE, "headers": {"X-API-Key": "mine"}, "fallbacks": (FRESH,), "retry": ONCE}
     async with running(counting(Cache_Control="max-age=60"), **fields) as (service, upstream):
         assert (await service.get("/a")).data == 1
         await upstream.runtime.reconfigure("svc", sg.ServiceConfig("svc", **{**fields, **changed}))

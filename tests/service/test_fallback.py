@@ -22,7 +22,7 @@ class Items(msgspec.Struct):
 def backup(*fallbacks, **fields):
     """Another service, on a host of its own."""
     fields.setdefault("retry", ONCE)
-    return sg.ServiceConfig("backup", "http://backup.test", fallbacks=fallbacks, **fields)
+    return sg.ServiceConfig("backup", "https://backup.test", fallbacks=fallbacks, **fields)
 
 
 def by_host(primary, other):
@@ -148,7 +148,7 @@ async def test_another_service_through_its_own_guards(autojump_clock) -> None:
         response = await service.get("/a", params={"x": 1}, headers={"X-More": "y"})
     assert (response.data, response.source, response.stale, response.status) == ({"n": 1}, "alternative", False, 200)
     first, second = upstream.requests
-    assert str(second.url) == "http://backup.test/a?x=1"
+    assert str(second.url) == "https://backup.test/a?x=1"
     assert second.headers["authorization"] == "Bearer theirs"
     assert second.headers["x-more"] == "y"
     assert second.headers["x-request-id"] == first.headers["x-request-id"] == response.request_id
@@ -326,7 +326,7 @@ async def test_a_cache_that_is_configured_anew_keeps_what_fits_and_that_of_anoth
         await service.get("/a")
         await service.get("/b")
         smaller, token = sg.CacheFallback(max_entries=1), sg.BearerAuth(sg.Secret("another"))
-        for fields, kept in [({}, "cache"), ({"auth": token}, "default")]:
+        for fields, kept in [({}, "cache"), ({"auth": token, "allow_plain_http": True}, "default")]:
             config = sg.ServiceConfig("svc", BASE, retry=ONCE, fallbacks=(smaller, DEFAULT), **fields)
             await upstream.runtime.reconfigure("svc", config)
             assert (await service.get("/a")).source == "default"

@@ -8,7 +8,7 @@ from switchgear.actors.machines.limiter import NORMAL
 from switchgear.actors.service.limits import Limits
 
 ADAPT = sg.PushbackConfig(adapt=True)
-BASE = "http://svc.test"
+BASE = "https://svc.test"
 
 
 class Told:

@@ -168,7 +168,7 @@ async def test_a_pause_outlives_a_new_configuration_unless_it_is_of_another_acco
         reconfigure = upstream.runtime.reconfigure
         await reconfigure("svc", config(headers={"X-New": "1"}, rate_limit=sg.RateLimit(5)))
         assert service.limiter.paused_for == pytest.approx(10)
-        await reconfigure("svc", config(auth=sg.BearerAuth(sg.Secret("another"))))
+        await reconfigure("svc", config(auth=sg.BearerAuth(sg.Secret("another")), allow_plain_http=True))
         assert service.limiter.paused_for == 0
         assert (await service.get("/")).elapsed == 0
 

@@ -86,7 +86,7 @@ async def test_credentials_go_along_on_the_same_origin() -> None:
         if isinstance(auth, sg.BearerAuth):
             assert upstream.header("authorization") == ["Bearer k1"] * 2
         else:
-            assert urls(upstream) == ["http://svc.test/a?key=k1", "http://svc.test/b?x=1&key=k1"]
+            assert urls(upstream) == ["https://svc.test/a?key=k1", "https://svc.test/b?x=1&key=k1"]
 
 
 async def test_a_ring_of_redirects_ends() -> None:

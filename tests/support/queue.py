@@ -7,7 +7,7 @@ import trio
 import switchgear as sg
 from switchgear.actors.events import ItemDelivered
 
-from .service import BASE, ONCE, QUIET
+from .service import ONCE, QUIET, SAFE
 
 MEMORY = sg.QueueConfig(":memory:")
 
@@ -15,7 +15,7 @@ MEMORY = sg.QueueConfig(":memory:")
 def runtime_with(upstream, *fallbacks, queue=MEMORY, others=(), seed=1, **fields):
     """One service, ``svc``, whose calls are queued unless other ``fallbacks`` are given."""
     fields.setdefault("retry", ONCE)
-    service = sg.ServiceConfig("svc", BASE, fallbacks=fallbacks or (sg.QueueFallback(),), **fields)
+    service = sg.ServiceConfig("svc", SAFE, fallbacks=fallbacks or (sg.QueueFallback(),), **fields)
     config = sg.RuntimeConfig(services=(service, *others), queue=queue, metrics=QUIET)
     return sg.open_runtime(config, transport=upstream, seed=seed)
 

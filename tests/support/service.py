@@ -15,6 +15,7 @@ import trio
 import switchgear as sg
 
 BASE = "http://svc.test"
+SAFE = "https://svc.test"  # for credentials, which do not go over plain http
 QUIET = sg.MetricsConfig(websocket=False)
 STEADY = sg.RetryPolicy(base_delay=1.0, jitter="none")
 ONCE = sg.RetryPolicy(max_attempts=1)
@@ -89,7 +90,8 @@ async def hang(request):
 async def running(*script, seed=1, others=(), transport=None, name="svc", **fields):
     """A runtime with one service; yields the service (``.runtime`` is on the upstream) and its upstream."""
     upstream = transport if transport is not None else Upstream(*script)
-    fields.setdefault("base_url", None if "instances" in fields else BASE)
+    base = SAFE if fields.get("auth") is not None else BASE
+    fields.setdefault("base_url", None if "instances" in fields else base)
     fields.setdefault("retry", ONCE)
     config = sg.RuntimeConfig(services=(sg.ServiceConfig(name, **fields), *others), metrics=QUIET, app_name="shop")
     async with sg.open_runtime(config, transport=upstream, seed=seed) as runtime:
