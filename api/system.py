@@ -262,7 +262,7 @@ async def open_runtime(
         check_transport(transport)
     settings = load_config(config)
     known = Known()
-    known.learn(*found(settings))
+    known.keep(*found(settings))
     with discreet_logs(known):
         async with open_system(seed=seed, scrub=known.scrub) as system:
             doors = _Doors(transport, system.expiries, known)

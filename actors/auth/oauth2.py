@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
     from ..config.oauth2 import OAuth2Auth
     from ..machines.breaker import BreakerState
+    from ..secrecy.known import Known
     from ..transport import Door
     from .oauth2_answer import TokenAnswer
+    from .oauth2_client import TokenRequest
     from .token_store import TokenStore
 
 _SAVING = 10.0  # seconds that a disk may take, also when nobody waits for the token any more
@@ -42,8 +44,10 @@ _SAVING = 10.0  # seconds that a disk may take, also when nobody waits for the t
 class OAuth2Memory:
     """What a service keeps of OAuth2 through the lives of its actor, and through changes of its configuration."""
 
-    def __init__(self, service: str, path: str, emit: Callable[[Event], None]) -> None:
+    def __init__(self, service: str, path: str, emit: Callable[[Event], None], known: Known) -> None:
         self.service = service
+        self.known = known
+        """Learns all that is asked with, and all that is given."""
         self._path = path
         self._emit = emit
         self.lock = trio.Lock()
@@ -140,7 +144,14 @@ class OAuth2Source:
         return answer, sent
 
     async def _ask(self, refresh_token: str | None, end: float) -> tuple[TokenAnswer, float]:
-        return await self._endpoint.ask(partial(self._client.request, refresh_token), end)
+        answer, sent = await self._endpoint.ask(partial(self._request, refresh_token), end)
+        self._memory.known.learn(answer.access_token, answer.refresh_token or "")
+        return answer, sent
+
+    def _request(self, refresh_token: str | None, url: str, wall_now: float) -> TokenRequest:
+        request = self._client.request(refresh_token, url, wall_now)
+        self._memory.known.learn(*request.secrets, *(value.partition(" ")[2] for _, value in request.headers))
+        return request
 
     async def _refresh_token(self) -> str | None:
         """The one to ask with; None: we ask with being who we are."""

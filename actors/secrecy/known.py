@@ -7,6 +7,7 @@ those of all.
 
 from __future__ import annotations
 
+import bisect
 import json
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, quote_plus
@@ -20,38 +21,44 @@ if TYPE_CHECKING:
 SHORTEST = 8
 """Characters. A shorter value (``admin``) would be found in texts that have nothing to do with it, and what is taken
 out there would tell what it is. GitLab's masked variables have the same limit."""
-_MOST = 1000  # values, of all services and of the tokens of the last time
+_CONFIGURED, _PASSING = 10_000, 1000  # values at the most: of configurations, and of the tokens of the last time
 
 
 class Known:
-    """Values to be taken out of texts. The oldest are forgotten when there are too many.
+    """Values to be taken out of texts. The oldest are forgotten when there are too many, each kind for itself.
 
     Args:
         above: what knows them too.
-        most: how many.
+        configured: how many of `keep`.
+        passing: how many of `learn`.
     """
 
-    def __init__(self, above: Known | None = None, most: int = _MOST) -> None:
+    def __init__(self, above: Known | None = None, *, configured: int = _CONFIGURED, passing: int = _PASSING) -> None:
         self._above = above
-        self._most = most
-        self._values: dict[str, None] = {}  # the latest last
-        self._forms: tuple[str, ...] = ()  # the longest first, for a short one may be a part of it
+        self._kept = _Values(configured)
+        self._passing = _Values(passing)
+        self._forms: list[tuple[int, str]] = []  # the longest first, for a short one may be a part of it
+
+    def keep(self, *values: str) -> None:
+        """These are secrets of a configuration: what is learned later does not push them out."""
+        self._add(self._kept, values)
+        if self._above is not None:
+            self._above.keep(*values)
 
     def learn(self, *values: str) -> None:
-        """These are secrets."""
-        added = False
-        for value in values:
-            if len(value) >= SHORTEST:
-                added |= value not in self._values
-                self._values.pop(value, None)
-                self._values[value] = None
-        if added:
-            while len(self._values) > self._most:
-                del self._values[next(iter(self._values))]
-            forms = {form for value in self._values for form in _forms(value)}
-            self._forms = tuple(sorted(forms, key=len, reverse=True))
+        """These are secrets of the day: tokens, and what is made to get one."""
+        self._add(self._passing, values)
         if self._above is not None:
             self._above.learn(*values)
+
+    def _add(self, to: _Values, values: tuple[str, ...]) -> None:
+        for value in values:
+            if len(value) >= SHORTEST:
+                new, gone = to.add(value)
+                for form in new:
+                    bisect.insort(self._forms, form)
+                for form in gone:
+                    del self._forms[bisect.bisect_left(self._forms, form)]
 
     def learn_credentials(self, credentials: Credentials) -> None:
         """What is added to requests from now on: the values, and of ``Bearer abc`` the part that counts."""
@@ -61,7 +68,7 @@ class Known:
 
     def scrub(self, text: str) -> str:
         """The text without them."""
-        for form in self._forms:
+        for _, form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
         return text
@@ -74,10 +81,25 @@ class Known:
                 error.message, error.args = text, (text,)
 
 
-def _forms(value: str) -> set[str]:
-    """As it is, and as it looks in a URL, in JSON and in the repr of text or bytes."""
+class _Values:
+    """A bounded set, the latest last."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._forms: dict[str, list[tuple[int, str]]] = {}
+
+    def add(self, value: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+        """Which forms have come by it, and which have gone."""
+        known = self._forms.pop(value, None)
+        forms = self._forms[value] = _forms(value) if known is None else known
+        gone = self._forms.pop(next(iter(self._forms))) if len(self._forms) > self._most else []
+        return ([] if known is not None else forms), gone
+
+
+def _forms(value: str) -> list[tuple[int, str]]:
+    """As it is, and as it looks in a URL, in JSON and in the repr of text or bytes; sorted as by length."""
     raw = value.encode("utf-8", "surrogatepass")
-    return {
+    forms = {
         value,
         quote(raw, safe=""),
         quote(raw),
@@ -87,3 +109,4 @@ def _forms(value: str) -> set[str]:
         repr(value)[1:-1],
         repr(raw)[2:-1],
     }
+    return [(-len(form), form) for form in forms]

@@ -88,7 +88,7 @@ class ServiceState:
     def oauth2(self) -> OAuth2Memory:
         """What it keeps of OAuth2, if it has anything to do with it."""
         if self._oauth2 is None:
-            self._oauth2 = OAuth2Memory(self.name, self.path, self._emit)
+            self._oauth2 = OAuth2Memory(self.name, self.path, self._emit, self.known)
         return self._oauth2
 
     def ship(self, metrics: Ref) -> None:
@@ -102,7 +102,7 @@ class ServiceState:
             self.meter.give_back(delta)
 
     def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
-        self.known.learn(*found(config))
+        self.known.keep(*found(config))
         now = trio.current_time()
         self.breakers.tune(config.breaker, now)
         self.outcome = Classifier(config.breaker)

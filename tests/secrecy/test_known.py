@@ -63,11 +63,26 @@ def test_one_that_is_a_part_of_another_leaves_nothing_of_it():
 
 
 def test_they_are_bounded_and_the_latest_stay():
-    known = Known(most=3)
+    known = Known(configured=1, passing=3)
+    known.keep("the-configured-one")
     for number in range(10):
         known.learn("the-first-one", f"token-number-{number}")
     assert known.scrub("the-first-one token-number-9 token-number-8") == "*** *** ***"
     assert known.scrub("token-number-6") == "token-number-6"
+    assert known.scrub("the-configured-one") == "***"
+    known.keep("the-configured-two")
+    assert known.scrub("the-configured-one the-configured-two") == "the-configured-one ***"
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6).map("secret-{:04}".format)), max_size=30))
+def test_what_is_known_is_what_came_last_of_each_kind(steps):
+    """Against the list of all that was said."""
+    known = Known(configured=3, passing=2)
+    for keep, value in steps:
+        (known.keep if keep else known.learn)(value)
+    latest = [list(dict.fromkeys(one for kind, one in reversed(steps) if kind is keep)) for keep in (True, False)]
+    expected = {*latest[0][:3], *latest[1][:2]}
+    assert {value for _, value in steps if known.scrub(value) == "***"} == expected
 
 
 def test_what_one_service_knows_the_runtime_knows_and_another_does_not():
