@@ -54,7 +54,8 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     fallbacks: Sequence[Fallback] = ()
     """Tried in this order when a call fails."""
     health_check: HealthCheckConfig | None = None
-    balancer: Literal["round_robin", "weighted_random", "p2c"] = "p2c"
+    balancer: Literal["p2c", "least_outstanding", "round_robin", "weighted_round_robin", "weighted_random"] = "p2c"
+    """Which instance gets a call. See the page on balancing; the default is power of two choices by latency."""
     instances: Sequence[InstanceConfig] = ()
     sources: Sequence[Source] = ()
     """Where more of them are found, any number. What several name is one instance: it is as the first of them says

@@ -8,7 +8,7 @@ The names are given here for whoever wants them together; inside the project eac
 from .adaptive_rate import AdaptiveRate as AdaptiveRate
 from .balancers import Balancer as Balancer
 from .balancers import Endpoint as Endpoint
-from .balancers import PowerOfTwo as PowerOfTwo
+from .balancers import PeakEwma as PeakEwma
 from .balancers import RoundRobin as RoundRobin
 from .balancers import WeightedRandom as WeightedRandom
 from .breaker import BreakerState as BreakerState

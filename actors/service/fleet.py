@@ -56,15 +56,15 @@ class Fleet:
 
     def begin(self, endpoint: Endpoint, now: float) -> None:
         """An attempt on this instance is under way."""
-        self._balancer.begin(endpoint, now)
+        endpoint.begin(now)
 
     def headed(self, endpoint: Endpoint, began: float, now: float) -> None:
         """The head of an answer has come whose body the caller reads himself."""
-        self._balancer.headed(endpoint, began, now)
+        endpoint.headed(began, now)
 
     def end(self, endpoint: Endpoint, began: float | None, now: float, *, failed: bool | None) -> None:
-        """It is over. See `Balancer.end`."""
-        self._balancer.end(endpoint, began, now, failed=failed)
+        """It is over. See `Endpoint.end`."""
+        endpoint.end(began, now, failed=failed)
 
     def _refresh(self, instances: InstanceSet) -> None:
         self._seen = instances

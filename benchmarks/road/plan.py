@@ -75,6 +75,7 @@ MODULES = {
     "switchgear.actors.machines.line": ". limiter",
     "switchgear.actors.service.limits": ". limiter",
     "switchgear.actors.service.fleet": ". balancer",
+    "switchgear.actors.machines.balancers.base": ". balancer",
     "switchgear.actors.machines.balancers.endpoint": ". balancer",
     "switchgear.actors.machines.balancers.p2c": ". balancer",
     "switchgear.actors.auth.authenticator": ". auth",

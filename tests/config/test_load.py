@@ -22,6 +22,7 @@ from switchgear.actors.config import (
     load_config,
 )
 from switchgear.actors.errors import ConfigError
+from switchgear.actors.machines.balancers import BALANCERS
 
 TOML = """
 app_name = "shop"
@@ -160,7 +161,7 @@ def test_every_fault_is_found_at_once_also_beside_others():
         "services[6].health_check.path": "must start with '/' and have no spaces, backslashes or '#', not 'up'",
         "services[7].rate_limit.rate": "is missing and has no default",
         "services[7].fallbacks": "must be an array, not a table",
-        "services[7].balancer": "must be one of 'round_robin', 'weighted_random', 'p2c', not 'p3c'",
+        "services[7].balancer": f"must be one of {', '.join(map(repr, BALANCERS))}, not 'p3c'",
         "services[7].headers": (
             "A: must be text of Latin-1, without line breaks, control characters, or spaces around it"
         ),

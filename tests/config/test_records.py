@@ -170,7 +170,7 @@ BAD = [
     (ServiceConfig, {"name": ""}, "name: must be 1 to 64 letters"),
     (ServiceConfig, {"name": "a/b"}, "name: must be 1 to 64 letters"),
     (ServiceConfig, {"name": "a" * 65}, "name: must be 1 to 64 letters"),
-    (ServiceConfig, {"balancer": "best"}, "balancer: must be one of 'round_robin'"),
+    (ServiceConfig, {"balancer": "best"}, "balancer: must be one of 'p2c'"),
     (ServiceConfig, {"breaker": {"failure_threshold": 3}}, "breaker: must be a BreakerConfig, not a table"),
     (ServiceConfig, {"breaker": None}, "breaker: must be a BreakerConfig, not nothing"),
     (

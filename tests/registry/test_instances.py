@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.service import BASE, ONCE, QUIET, Upstream, drain, outcome_of, running
+from support.service import BALANCERS, BASE, ONCE, QUIET, Upstream, drain, outcome_of, running
 
 import switchgear as sg
 from switchgear.actors.events import InstanceDeregistered, InstanceRegistered
@@ -133,7 +133,7 @@ async def test_none_left_is_an_error_of_its_own() -> None:
         assert not upstream.requests
 
 
-@pytest.mark.parametrize("balancer", ["round_robin", "weighted_random", "p2c"])
+@pytest.mark.parametrize("balancer", BALANCERS)
 async def test_a_weight_of_zero_gets_no_call_and_one_of_one_does(balancer) -> None:
     async with running(200, instances=(), balancer=balancer) as (service, upstream):
         registry = upstream.runtime.registry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.service import BASE, ONCE, after, drain, outcome_of, running
+from support.service import BALANCERS, BASE, ONCE, after, drain, outcome_of, running
 
 import switchgear as sg
 
@@ -30,7 +30,7 @@ async def test_a_broken_instance_is_left_out_and_the_others_are_called(autojump_
         assert (service.breaker, service.breakers) == ("closed", {"a": "open", "b": "closed", "c": "closed"})
 
 
-@pytest.mark.parametrize("balancer", ["p2c", "round_robin", "weighted_random"])
+@pytest.mark.parametrize("balancer", BALANCERS)
 async def test_all_open_is_open_with_the_earliest_trial(balancer, autojump_clock) -> None:
     async with running(500, instances=(A, B), breaker=EACH, balancer=balancer) as (service, upstream):
         while service.breaker == "closed":

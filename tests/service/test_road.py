@@ -10,7 +10,7 @@ from email.utils import formatdate
 import httpx
 import pytest
 import trio
-from support.service import BASE, ONCE, STEADY, after, hang, outcome_of, reply_json, running
+from support.service import BALANCERS, BASE, ONCE, STEADY, after, hang, outcome_of, reply_json, running
 from support.wire import http_server, json_answer, unused_port
 
 import switchgear as sg
@@ -172,7 +172,7 @@ async def test_a_retry_prefers_another_instance(autojump_clock) -> None:
     def by_host(request):
         return 200 if request.url.host == "c.test" else httpx.ConnectError("refused")
 
-    for balancer in ("round_robin", "weighted_random", "p2c"):
+    for balancer in BALANCERS:
         for seed in range(5):
             async with running(by_host, instances=instances, balancer=balancer, retry=STEADY, seed=seed) as (
                 service,

@@ -13,7 +13,9 @@ import httpx
 import trio
 
 import switchgear as sg
+from switchgear.actors.machines.balancers import BALANCERS as _BALANCERS
 
+BALANCERS = sorted(_BALANCERS)
 BASE = "http://svc.test"
 SAFE = "https://svc.test"  # for credentials, which do not go over plain http
 QUIET = sg.MetricsConfig(websocket=False)

@@ -6,12 +6,12 @@ import bisect
 import itertools
 from typing import TYPE_CHECKING
 
-from .endpoint import NOBODY, Base, Endpoint
+from .base import NOBODY, TRIES, Base
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TRIES = 4
+    from .endpoint import Endpoint
 
 
 class WeightedRandom(Base):
@@ -24,18 +24,13 @@ class WeightedRandom(Base):
 
     def pick(self, now: float, avoid: frozenset[str] = NOBODY, key: str | None = None) -> Endpoint | None:
         """One drawn from all that are not to be avoided."""
-        if not self._endpoints:
+        endpoints = self._endpoints
+        if not endpoints:
             return None
-        for _ in range(TRIES if avoid else 1):
-            place = bisect.bisect_right(self._sums, self._rng.random() * self._sums[-1])
-            drawn = self._endpoints[min(place, len(self._endpoints) - 1)]
-            if drawn.id not in avoid:
-                return drawn
-        others = self._others(avoid)
-        return self._rng.choices(others, [other.weight for other in others])[0] if others else None
-
-
-def sums_if_unequal(endpoints: Sequence[Endpoint]) -> list[float] | None:
-    """The running sums of the weights, or None where an even draw does."""
-    weights = [endpoint.weight for endpoint in endpoints]
-    return None if len(set(weights)) < 2 else list(itertools.accumulate(weights))
+        sums = self._sums
+        for _ in range(TRIES):
+            place = bisect.bisect_right(sums, self._rng.random() * sums[-1])
+            endpoint = endpoints[min(place, len(endpoints) - 1)]  # the product may be rounded up to the sum
+            if endpoint.id not in avoid:
+                return endpoint
+        return self._drawn(avoid)
