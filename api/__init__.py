@@ -10,6 +10,9 @@ The names here are all there is to know; what is behind them is in `switchgear.a
 
 from importlib.metadata import version as _version
 
+from switchgear.actors.auth import AuthProvider as AuthProvider
+from switchgear.actors.auth import AuthRequest as AuthRequest
+from switchgear.actors.auth import Credentials as Credentials
 from switchgear.actors.config import AlternativeFallback as AlternativeFallback
 from switchgear.actors.config import ApiKeyAuth as ApiKeyAuth
 from switchgear.actors.config import BasicAuth as BasicAuth
@@ -17,6 +20,7 @@ from switchgear.actors.config import BearerAuth as BearerAuth
 from switchgear.actors.config import BreakerConfig as BreakerConfig
 from switchgear.actors.config import BulkheadConfig as BulkheadConfig
 from switchgear.actors.config import CacheFallback as CacheFallback
+from switchgear.actors.config import CustomAuth as CustomAuth
 from switchgear.actors.config import DefaultFallback as DefaultFallback
 from switchgear.actors.config import DegradeFallback as DegradeFallback
 from switchgear.actors.config import DnsSource as DnsSource
@@ -42,6 +46,7 @@ from switchgear.actors.config import TimeoutConfig as TimeoutConfig
 from switchgear.actors.config import TLSConfig as TLSConfig
 from switchgear.actors.config import TokenFile as TokenFile
 from switchgear.actors.config import load_config as load_config
+from switchgear.actors.config import register_auth as register_auth
 from switchgear.actors.errors import ActorCrashed as ActorCrashed
 from switchgear.actors.errors import AuthFailed as AuthFailed
 from switchgear.actors.errors import CallTimeout as CallTimeout

@@ -17,6 +17,7 @@ from ..machines.challenge import new_token_may_help
 from ..machines.tokens import TokenState
 from .credentials import checked
 from .errands import failure_of
+from .provider import is_valid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from ..transport import Reply
     from .credentials import Credentials
     from .identity import Identity
-    from .source import Grant, Source
+    from .make import Means
+    from .source import Grant
 
 _LONGEST = 60.0  # seconds for a flight: a source that hangs would keep all callers waiting, each to his deadline
 _REASONS = {TokenState.EXPIRED: "they had expired", TokenState.STALE: "they expire soon"}
@@ -49,7 +51,7 @@ class Authenticator:
 
     Args:
         identity: what outlives it.
-        source: of new ones; None if they are fixed.
+        means: what its kind works with.
         start_soon: starts a task of the actor's.
         emit: publishes an event.
         path: of the actor.
@@ -59,7 +61,7 @@ class Authenticator:
     def __init__(
         self,
         identity: Identity,
-        source: Source | None,
+        means: Means,
         *,
         start_soon: Callable[..., None],
         emit: Callable[[Event], None],
@@ -67,11 +69,14 @@ class Authenticator:
         service: str,
     ) -> None:
         self.identity = identity
-        self.fixed = identity.fixed
+        self.fixed = means.fixed if means.validate is None else None
         """What is added to every request; None: ask `ready`."""
-        self.renewable = source is not None
+        self.signer = means.signer
+        """Who adds more to each, if anybody."""
+        self.renewable = means.source is not None
         """Where a service refuses these credentials, there may be others."""
-        self._source = source
+        self._means = means
+        self._source = means.source
         self._start_soon = start_soon
         self._emit = emit
         self._path = path
@@ -82,10 +87,7 @@ class Authenticator:
 
     def ready(self, now: float) -> Token[Credentials] | None:
         """Those in force, if there are any; begins to fetch others when it is time for that."""
-        tokens = self.identity.tokens
-        if self._flight is None and (tokens.should_refresh(now) or now >= self._look_again):
-            self._take_off()
-        return tokens.get(now)
+        return self._in_force(now) if self._means.validate is None else None
 
     async def obtain(self) -> Token[Credentials]:
         """Those in force, or the next ones: wait for the flight.
@@ -93,18 +95,34 @@ class Authenticator:
         Raises:
             AuthFailed: there are none to be had. Said at once where that is known, with ``retry_at``.
         """
-        now = trio.current_time()
-        token = self.ready(now)
+        token = self._means.fixed or self._in_force(trio.current_time())
+        if token is not None and not await self._is_valid(token):
+            token = self._in_force(trio.current_time())  # which somebody may have fetched while we asked
         if token is not None:
             return token
         flight = self._flight
         if flight is None:
-            raise self._blocked(now)
+            raise self._blocked(trio.current_time())
         await flight.landed.wait()
         if flight.token is None:
             assert flight.failure is not None  # noqa: S101 - it ends in one of the two
             raise _copy(flight.failure)
         return flight.token
+
+    async def _is_valid(self, token: Token[Credentials]) -> bool:
+        validate = self._means.validate
+        if validate is None or await is_valid(validate):
+            return True
+        if self._source is None:
+            raise AuthFailed("the authentication says that it is not valid, and it has no `refresh`", retryable=True)
+        self.identity.tokens.invalidate(token.generation, trio.current_time())
+        return False
+
+    def _in_force(self, now: float) -> Token[Credentials] | None:
+        tokens = self.identity.tokens
+        if self._flight is None and (tokens.should_refresh(now) or now >= self._look_again):
+            self._take_off()
+        return tokens.get(now)
 
     def refused(self, token: Token[Credentials], reply: Reply, now: float) -> bool:
         """The service has answered 401 to these.
@@ -115,7 +133,7 @@ class Authenticator:
         if self._source is None:
             return False
         values = (value for name, value in reply.headers if name == "www-authenticate")
-        if not new_token_may_help(values):
+        if not self._means.any_challenge and not new_token_may_help(values):
             return False
         self.identity.tokens.invalidate(token.generation, now)
         return True
@@ -213,7 +231,7 @@ class Authenticator:
 
     def _blocked(self, now: float) -> AuthFailed:
         at = self._next_flight(now)
-        why = self.identity.trouble or "the service has refused one after the other of them"
+        why = self.identity.trouble or "one after the other was refused"
         when = "" if at is None else f" (they are fetched again in {at - now:.3g} s)"
         return AuthFailed(f"there are no credentials: {why}{when}", retryable=at is not None, retry_at=at)
 

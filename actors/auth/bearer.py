@@ -72,7 +72,7 @@ class FunctionSource(Source):
     async def fetch(self, previous: Grant | None) -> Grant:
         """See `Source`."""
         try:
-            given = await _called(self._function)
+            given = await called(self._function)
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises
             raise failure_of("the function of the token", error) from None
         text, seconds = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
@@ -82,7 +82,8 @@ class FunctionSource(Source):
         """See `Source`."""
 
 
-async def _called(function: Callable[..., Any]) -> Any:
+async def called(function: Callable[..., Any]) -> Any:
+    """What a function of the user's gives: one that is not async runs in a thread, for it may block."""
     inner = function.func if isinstance(function, partial) else function
     if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None)):  # noqa: B004 - an object whose call is async
         return await function()

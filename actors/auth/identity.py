@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..machines.tokens import TokenCache
-from .credentials import Credentials, fixed
 
 if TYPE_CHECKING:
     import random
 
     from ..config import Auth
+    from .credentials import Credentials
     from .source import Grant
 
 
@@ -23,8 +23,6 @@ class Identity:
 
     def __init__(self, auth: Auth | None, rng: random.Random) -> None:
         self.auth = auth
-        self.fixed = fixed(auth)
-        """What is added to every request; None if that has to be fetched, and changes."""
         self.tokens: TokenCache[Credentials] = TokenCache(rng)
         """What has been fetched, and when to fetch again."""
         self.grant: Grant | None = None

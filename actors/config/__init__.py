@@ -9,6 +9,8 @@ from .bulkhead import AimdConfig as AimdConfig
 from .bulkhead import BulkheadConfig as BulkheadConfig
 from .bulkhead import CoDelConfig as CoDelConfig
 from .bulkhead import Gradient2Config as Gradient2Config
+from .custom import CustomAuth as CustomAuth
+from .custom import register_auth as register_auth
 from .dns import DnsSource as DnsSource
 from .dns import SrvSource as SrvSource
 from .fallback import AlternativeFallback as AlternativeFallback

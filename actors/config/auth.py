@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from .check import OUR_HEADERS, HeaderName, header_value
+from .custom import CustomAuth
 from .function import Function
 from .oauth2 import OAuth2Auth
 from .record import Record, has
@@ -88,4 +89,4 @@ class BasicAuth(Record, frozen=True, forbid_unknown_fields=True, tag_field="type
     password: Password
 
 
-Auth: TypeAlias = ApiKeyAuth | BearerAuth | BasicAuth | OAuth2Auth
+Auth: TypeAlias = ApiKeyAuth | BearerAuth | BasicAuth | OAuth2Auth | CustomAuth

@@ -13,7 +13,7 @@ import trio
 
 from switchgear.runtime import Actor, WhenFull
 
-from ..auth import Authenticator, Surroundings, make_source
+from ..auth import Authenticator, Surroundings, make_means
 from ..errors import ServiceError
 from ..transport.codings import ACCEPTED
 from .fleet import Fleet
@@ -154,7 +154,7 @@ class ServiceActor(Actor):
             around = Surroundings(config, self._open_door, ctx.rng, state.oauth2)
             self._auth = Authenticator(
                 state.identity,
-                make_source(config.auth, around),
+                make_means(config.auth, around),
                 start_soon=ctx.start_soon,
                 emit=ctx.emit,
                 path=ctx.path,

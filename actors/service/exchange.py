@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from ..errors import CallTimeout, HTTPStatusError, TransportError
+from ..errors import AuthFailed, CallTimeout, HTTPStatusError, ServiceError, TransportError
 from ..secrecy import Masked, sealed
 from ..transport import Reply, Wire
 from ..transport.door import read_whole
+from .signing import SignedWay, outline, with_query
 from .upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..auth import Credentials
+    from ..auth import Credentials, Signer
     from ..config import ServiceConfig
-    from ..errors import ServiceError
+    from ..secrecy.known import Known
     from ..transport import Answer, Door
     from .admission import Chosen
     from .fleet import Fleet
+    from .gate import Gate
     from .messages import Request
     from .stream import StreamResponse
     from .target import Target
@@ -48,14 +50,29 @@ class Leg(Masked, msgspec.Struct, frozen=True):
 class Exchange:
     """Makes exchanges, under one configuration."""
 
-    def __init__(self, config: ServiceConfig, fleet: Fleet, door: Door, sign: Callable[..., ServiceError]) -> None:
+    def __init__(
+        self,
+        config: ServiceConfig,
+        fleet: Fleet,
+        door: Door,
+        sign: Callable[..., ServiceError],
+        *,
+        gate: Gate | None,
+        signer: Signer | None,
+        known: Known,
+    ) -> None:
         self._fleet = fleet
         self._door = door
+        self._gate = gate
+        self._signer = signer
+        self._known = known
+        self._last: Credentials | None = None  # that a signer gave
         self._sign = sign  # an error, with the names of a request
         self._attempt = config.timeout.attempt
         self._connect = config.timeout.connect
         self._max_bytes = config.max_response_bytes
         self._follows = config.follow_redirects
+        self._exposes = config.exposes
 
     async def run(self, request: Request, wire: Wire, now: float, chosen: Chosen, credentials: Credentials) -> Reply:
         """One request on the wire, with the redirects that stay on its origin."""
@@ -64,14 +81,14 @@ class Exchange:
         if self._attempt is not None and now + self._attempt < request.deadline:
             end = now + self._attempt
         for _ in range(_MAX_REDIRECTS + 1):
-            sent = _with_query(wire, credentials.query) if credentials.query else wire
+            sent = with_query(wire, credentials.query) if credentials.query else wire
             try:
-                if request.stream is None:
+                if request.stream is None and self._signer is None:
                     reply = await self._door.exchange(
                         target, sent, connect=self._connect, max_bytes=self._max_bytes, deadline=end
                     )
                 else:
-                    reply = await self._stream(Leg(request, chosen, now, end), request.stream, sent)
+                    reply = await self._go(Leg(request, chosen, now, end), sent)
             except trio.TooSlowError:
                 raise CallTimeout("no whole answer before the attempt's timeout", retryable=True) from None
             except Exception as error:  # noqa: BLE001 - it goes on, whatever it is
@@ -81,6 +98,46 @@ class Exchange:
                 return reply
             wire = onward
         raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
+
+    async def _go(self, leg: Leg, wire: Wire) -> Reply:
+        """As most requests do not go: as a stream, or signed."""
+        if self._signer is None:
+            return await self.send(leg, wire)
+        return await self._signer.exchange(outline(wire, leg.chosen[1]), SignedWay(self, leg, wire))
+
+    async def send(self, leg: Leg, wire: Wire) -> Reply:
+        """With all that belongs on it."""
+        stream = leg.request.stream
+        if stream is not None:
+            return await self._stream(leg, stream, wire)
+        return await self._door.exchange(
+            leg.chosen[1], wire, connect=self._connect, max_bytes=self._max_bytes, deadline=leg.end
+        )
+
+    async def ask(self, to: Target, wire: Wire, end: float) -> Reply:
+        """Somebody else, for what the credentials need."""
+        if (problem := self._exposes(to.url(""))) is not None:
+            raise AuthFailed(f"{to.authority}, which the authentication asks: {problem}")
+        try:
+            return await self._door.exchange(to, wire, connect=self._connect, max_bytes=self._max_bytes, deadline=end)
+        except (ServiceError, trio.TooSlowError) as error:
+            what = type(error).__name__
+        raise AuthFailed(f"{to.authority}, which the authentication asks, did not answer ({what})", retryable=True)
+
+    def learn(self, credentials: Credentials) -> None:
+        """They are secrets, if they are more than the signature of one request, which is of no use for another.
+
+        Of signatures there is a new one with each request, and the others would be forgotten for them.
+        """
+        if self._last is None or credentials == self._last:
+            self._known.learn_credentials(credentials)
+        self._last = credentials
+
+    async def turn(self, leg: Leg) -> None:
+        """A request more than the attempt was let through with."""
+        request, now = leg.request, trio.current_time()
+        if self._gate is not None and not self._gate.limiter.admits(now, request.weight):
+            await self._gate.enter(now, min(leg.end, request.deadline), request.weight, request.priority)
 
     async def _stream(self, leg: Leg, stream: StreamResponse, wire: Wire) -> Reply:
         """Open an exchange, and hold it open while the caller reads; what he did not ask for is read here."""
@@ -117,7 +174,3 @@ class Exchange:
 def seen(reply: Reply) -> dict[str, Any]:
     """What an error says of an answer."""
     return {"status": reply.status, "headers": reply.headers, "body": reply.body}
-
-
-def _with_query(wire: Wire, query: str) -> Wire:
-    return msgspec.structs.replace(wire, target=f"{wire.target}{'&' if '?' in wire.target else '?'}{query}")

@@ -71,6 +71,13 @@ class Request(Masked, msgspec.Struct, frozen=True):
         yield "headers", shown_names(self.headers)
         yield "body", shown_body(self.body)
 
+    @property
+    def repeatable(self) -> bool:
+        """Nothing of a stream is with the caller yet, and its body has not been taken from him."""
+        if self.stream is not None and self.stream.handed:
+            return False
+        return isinstance(self.body, bytes) or not self.body.begun
+
 
 class FailedCall(Masked, msgspec.Struct, frozen=True, kw_only=True):
     """A call that failed, as a `DegradeFallback` is told of it."""

@@ -91,7 +91,7 @@ class Road:
         self._auth = auth
         self._fixed = auth.fixed
         self._signed = partial(_signed, state)
-        self._exchange = Exchange(config, fleet, door, self._signed)
+        self._exchange = Exchange(config, fleet, door, self._signed, gate=gate, signer=auth.signer, known=state.known)
         self._wires = Wires(headers, config.timeout, state.known)
         self._rng = rng
 
@@ -167,7 +167,7 @@ class Road:
             return await self._attempt(request, now, deadline, tried_at)
         except _Refused as refused:
             used = refused.token
-        if not _repeatable(request):
+        if not request.repeatable:
             raise AuthFailed(f"{_REFUSED}; the request cannot be sent again with others")
         if (await self._auth.obtain()).value == used.value != NOTHING:
             raise AuthFailed(f"{_REFUSED}, and there are no others yet")
@@ -297,7 +297,7 @@ class Road:
         """Seconds until the next attempt; None if there is to be none."""
         policy = self.config.retry
         attempts = request.progress.attempts - request.progress.renewals
-        if not _repeatable(request):
+        if not request.repeatable:
             return None
         keyed = request.idempotency_key is not None
         if attempts >= policy.max_attempts or not retry.retryable(policy, failure, request.method, keyed=keyed):
@@ -337,10 +337,3 @@ def _signed(state: ServiceState, error: ServiceError, request: Request) -> Servi
     error.attempts = request.progress.attempts
     state.known.clean(error)
     return error
-
-
-def _repeatable(request: Request) -> bool:
-    """Nothing of a stream is with the caller yet, and its body has not been taken from him."""
-    if request.stream is not None and request.stream.handed:
-        return False
-    return isinstance(request.body, bytes) or not request.body.begun

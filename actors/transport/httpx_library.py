@@ -52,6 +52,7 @@ class Library:
 
     def __init__(self, module: ModuleType) -> None:
         self.request = module.Request
+        self.response = module.Response
         # What happened before any byte of the request can have reached a server that acts on it.
         self.not_sent = (
             module.ConnectError,

@@ -176,7 +176,7 @@ BAD = [
     (
         ServiceConfig,
         {"auth": Secret("x")},
-        "auth: must be a ApiKeyAuth or BearerAuth or BasicAuth or OAuth2Auth, not a Secret",
+        "auth: must be a ApiKeyAuth or BearerAuth or BasicAuth or OAuth2Auth or CustomAuth, not a Secret",
     ),
     (ServiceConfig, {"fallbacks": CacheFallback()}, "fallbacks: must be an array"),
     (ServiceConfig, {"fallbacks": [None]}, r"fallbacks\[0\]: must be a CacheFallback or"),
