@@ -100,6 +100,8 @@ class TimeoutConfig(Record, frozen=True, forbid_unknown_fields=True):
     """Sent with each attempt if it is set (``X-Request-Timeout-Ms``, say): how many milliseconds there are left."""
     margin: FromZero = 0.0
     """Seconds that are taken off that, for the way back."""
+    drain: FromZero = 60.0
+    """Seconds that calls and streams have to end when their instance is taken away; then they are cut off."""
 
 
 class HealthCheckConfig(Record, frozen=True, forbid_unknown_fields=True):

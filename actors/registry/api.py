@@ -157,7 +157,10 @@ class Registry:
         return counts
 
     async def deregister(self, service: str, id: str) -> bool:
-        """Forget an instance: it gets no more calls; those under way end normally. False if it was not known.
+        """Forget an instance. False if it was not known.
+
+        It drains: it gets no more calls, those under way end normally (within `TimeoutConfig.drain`), and its
+        connections close.
 
         If a source names it too it stays, and gets calls: what a source says is not ours to take back. (To take it out,
         register it with a weight of 0.) Raises UnknownService.

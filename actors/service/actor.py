@@ -16,6 +16,7 @@ from switchgear.runtime import Actor, WhenFull
 from ..auth import Authenticator, Surroundings, make_means
 from ..errors import ServiceError
 from ..transport.codings import ACCEPTED
+from .drain import Drain
 from .fleet import Fleet
 from .gate import Gate
 from .road import Road
@@ -67,6 +68,7 @@ class ServiceActor(Actor):
         """Be there. The road is built for the first call: an idle service costs no socket and little memory."""
         self._ctx = ctx
         self._door: Door | None = None
+        self._drain: Drain | None = None
         self._way = self._state.config.value.way  # of the door
         self._fleet: Fleet | None = None
         self._road: Road | None = None
@@ -164,16 +166,27 @@ class ServiceActor(Actor):
 
     def _door_for(self, config: ServiceConfig) -> Door:
         """Another way to the service needs other connections; the old ones go when their calls have ended."""
+        if self._door is None:
+            self._ctx.start_soon(self._follow)
         if self._door is None or config.way != self._way:
             if self._door is not None:
                 self._ctx.start_soon(self._door.aclose)
             self._door, self._way = self._open_door(config, self._state), config.way
+            self._drain = Drain(self._door, lambda: self._state.config.value.timeout.drain, self._ctx.start_soon)
+            self._drain.moved({Target.of(one) for one in self._instances.value.instances})
         return self._door
+
+    async def _follow(self) -> None:
+        """What has gone is noticed by the next call, but there may be none for long."""
+        version = self._instances.version
+        while True:
+            version = await self._instances.changed(version)
+            self._moved(self._instances.value)
 
     def _moved(self, instances: InstanceSet) -> None:
         """Connections and breakers are kept of instances that there still are."""
-        if self._door is not None:
-            self._door.keep_only({Target.of(one) for one in instances.instances})
+        if self._drain is not None:
+            self._drain.moved({Target.of(one) for one in instances.instances})
         self._state.breakers.keep_only(
             {one.id for one in instances.instances}, routable={one.id for one in instances.routable}
         )

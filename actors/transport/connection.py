@@ -25,7 +25,7 @@ class Connection:
 
     __slots__ = (
         *("busy", "closed", "deadline", "expired", "expiry", "idle_since"),
-        *("link", "parser", "sent", "usable", "used"),
+        *("link", "parser", "sent", "usable", "used", "__weakref__"),
     )
 
     def __init__(self, link: Link) -> None:
@@ -151,6 +151,8 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             if self.expired:
                 raise trio.TooSlowError from None
+            if self.closed:
+                raise TransportError("the connection was cut: its instance has gone, and its time is over") from None
             raise TransportError("the connection broke before the answer was whole") from None
         if data:
             self.parser.feed(data)

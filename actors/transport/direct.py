@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import ssl
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import trio
 
@@ -45,6 +46,7 @@ class DirectDoor:
         self.pool = pool
         self._reaper = _Reaper(pool, watch_over)
         self._watch_over = watch_over  # `Expiries.add`: deadlines that cost no cancel scope
+        self._made: dict[Target, WeakSet[Connection]] = {}  # and not closed yet, or not long since
         self._tls = tls  # made when the first https connection needs it
 
     async def exchange(
@@ -90,6 +92,7 @@ class DirectDoor:
             reused = connection is not None
             if connection is None:
                 connection = Connection(await self._connect(to, timeout, deadline))
+                self._made.setdefault(to, WeakSet()).add(connection)
                 self.pool.connected()
             connection.deadline = deadline
             if deadline < connection.expiry:
@@ -121,6 +124,14 @@ class DirectDoor:
     def keep_only(self, targets: set[Target]) -> None:
         """Close what is idle to other instances now, and what is in use when its exchange has ended."""
         self.pool.keep_only(targets)
+        for to in [to for to, made in self._made.items() if to not in targets and not made]:
+            del self._made[to]
+
+    async def cut(self, targets: set[Target]) -> None:
+        """See `Door.cut`."""
+        for to in targets:
+            for connection in list(self._made.pop(to, ())):
+                connection.close()
 
     async def aclose(self) -> None:
         """Close all connections that are idle, and the others when their exchange has ended."""

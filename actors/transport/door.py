@@ -136,6 +136,10 @@ class Door(Protocol):
         """The instances are these now: connections to others are of no use any more."""
         ...
 
+    async def cut(self, targets: set[Target]) -> None:
+        """Close all connections to these, whatever is under way on them: it ends with a TransportError."""
+        ...
+
     async def aclose(self) -> None:
         """Close all connections."""
         ...

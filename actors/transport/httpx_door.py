@@ -98,6 +98,10 @@ class HttpxDoor:
         """See `Door.keep_only`. A transport that is the user's keeps its connections to itself."""
         self.lanes.keep_only(targets)
 
+    async def cut(self, targets: set[Target]) -> None:
+        """See `Door.cut`. On a transport that is the user's, exchanges end by themselves."""
+        await self.lanes.cut(targets)
+
     async def aclose(self) -> None:
         """Close what is idle, if it is ours, and the rest when its exchange has ended."""
         await self.lanes.aclose()

@@ -29,7 +29,8 @@ _MOST_REQUESTS = 500  # over one connection of HTTP/2: nginx says GOAWAY to the 
 class Lane:
     """One transport, and the exchanges that are under way on it."""
 
-    def __init__(self, transport: AsyncTransport) -> None:
+    def __init__(self, to: Target | None, transport: AsyncTransport) -> None:
+        self.to = to
         self.transport = transport
         self.busy = 0
         self.taken = 0
@@ -65,6 +66,7 @@ class Lanes:
         self._http2 = http2
         self._open = True
         self._lanes: dict[Target | None, Lane] = {}
+        self._ending: set[Lane] = set()  # retired, with somebody on them
         self._leaving: list[Lane] = []  # retired, with nobody on them, to be closed by the next who can wait
 
     def enter(self, to: Target) -> Lane:
@@ -75,7 +77,7 @@ class Lanes:
             self._retire(to)
             lane = None
         if lane is None:
-            lane = Lane(self._make())
+            lane = Lane(key, self._make())
             lane.retired = not self._open  # a call that began before the door was closed: it is served, and that is all
             if self._open:
                 self._lanes[key] = lane
@@ -93,6 +95,7 @@ class Lanes:
         if not whole and self._lanes.get(to) is lane and self._spoiled(lane, trip):
             self._retire(to)
         elif lane.retired and not lane.busy:
+            self._ending.discard(lane)
             self._leaving.append(lane)
         await self._close()
 
@@ -108,6 +111,12 @@ class Lanes:
             for to in [one for one in self._lanes if one not in targets]:
                 self._retire(to)
 
+    async def cut(self, targets: set[Target]) -> None:
+        """Close the lanes to these, whoever is on them."""
+        for lane in [one for one in self._ending if one.to in targets]:
+            await lane.aclose()
+        await self._close()
+
     async def aclose(self) -> None:
         """Close what is idle now, and each of the others when the exchanges on it have ended."""
         self._open = False
@@ -119,7 +128,9 @@ class Lanes:
     def _retire(self, to: Target | None) -> None:
         lane = self._lanes.pop(to)
         lane.retired = True
-        if not lane.busy:
+        if lane.busy:
+            self._ending.add(lane)
+        else:
             self._leaving.append(lane)
 
     async def _close(self) -> None:
