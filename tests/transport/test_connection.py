@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from support.wire import HOST, read_request, serve
+from support.wire import read_request, serve
 
 from switchgear.actors.errors import TransportError
+from switchgear.actors.service.target import Target
 from switchgear.actors.transport.connection import Connection
 from switchgear.actors.transport.link import connect
 
@@ -42,7 +43,7 @@ class Pieces:
 @asynccontextmanager
 async def connected(handler):
     async with serve(handler) as peer:
-        connection = Connection(await connect(HOST, peer.port, None))
+        connection = Connection(await connect(Target.parse(peer.url), None))
         try:
             yield connection, peer
         finally:
