@@ -59,7 +59,7 @@ async def by_all(callers: int, new_action: Callable[[], Action], calls: int) -> 
 async def sockets(parts: Parts, calls: int) -> float:
     """What is left: every caller has a connection of his own."""
     head = a_head(parts)
-    links = [await connect(parts.target.host, parts.target.port, None) for _ in range(parts.callers)]
+    links = [await connect(parts.target, None) for _ in range(parts.callers)]
 
     def new_action() -> Action:
         link = links.pop()

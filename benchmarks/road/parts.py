@@ -64,7 +64,7 @@ async def open_parts(job: Job) -> AsyncIterator[Parts]:
 
 async def overhear(target: Target) -> bytes:
     """What the server answers, as it says it."""
-    link = await connect(target.host, target.port, None)
+    link = await connect(target, None)
     await link.send_all(f"GET /item HTTP/1.1\r\nHost: x\r\nX-Request-ID: {'0' * 32}\r\n\r\n".encode())
     answer = await link.receive_some()
     link.close()
