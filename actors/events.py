@@ -164,3 +164,44 @@ class VersionsUnreadable(Event, frozen=True, kw_only=True, tag=True):
     level = logging.WARNING
     service: str
     instances: tuple[str, ...]
+
+
+class InstanceEjected(Event, frozen=True, kw_only=True, tag=True):
+    """An instance gets no calls for so many ``seconds``, for how its calls ended; after them, one call as a trial."""
+
+    level = logging.WARNING
+    service: str
+    instance: str
+    reason: str
+    seconds: float
+    calls: int
+    """In the interval (`OutlierConfig`)."""
+    failures: int
+    """Of those."""
+    ejections: int
+    """This one and those before it, less one for each interval that it has been well since."""
+
+
+class InstanceReturned(Event, frozen=True, kw_only=True, tag=True):
+    """An instance that was ejected gets calls again."""
+
+    service: str
+    instance: str
+    reason: str
+
+
+class PanicEntered(Event, frozen=True, kw_only=True, tag=True):
+    """So few instances of a service are healthy that all of them get calls, whatever their checks say."""
+
+    level = logging.WARNING
+    service: str
+    healthy: int
+    instances: int
+
+
+class PanicLeft(Event, frozen=True, kw_only=True, tag=True):
+    """Enough are healthy again: only those get calls."""
+
+    service: str
+    healthy: int
+    instances: int

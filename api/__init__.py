@@ -30,6 +30,7 @@ from switchgear.actors.config import HedgeConfig as HedgeConfig
 from switchgear.actors.config import InstanceConfig as InstanceConfig
 from switchgear.actors.config import MetricsConfig as MetricsConfig
 from switchgear.actors.config import OAuth2Auth as OAuth2Auth
+from switchgear.actors.config import OutlierConfig as OutlierConfig
 from switchgear.actors.config import ProxyConfig as ProxyConfig
 from switchgear.actors.config import PushbackConfig as PushbackConfig
 from switchgear.actors.config import QueueConfig as QueueConfig
@@ -84,6 +85,7 @@ from switchgear.actors.registry import SourceStatus as SourceStatus
 from switchgear.actors.service.limits import LimiterStatus as LimiterStatus
 from switchgear.actors.service.messages import FailedCall as FailedCall
 from switchgear.actors.service.messages import ServiceResponse as ServiceResponse
+from switchgear.actors.service.roster import InstanceStatus as InstanceStatus
 from switchgear.actors.service.stream import StreamResponse as StreamResponse
 from switchgear.actors.transport import PooledTransport as PooledTransport
 from switchgear.actors.transport import PoolStatistics as PoolStatistics

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from switchgear.actors.config import ServiceConfig
     from switchgear.actors.service.limits import LimiterStatus
+    from switchgear.actors.service.roster import InstanceStatus
     from switchgear.actors.service.state import ServiceState
     from switchgear.runtime import Ref
 
@@ -95,6 +96,11 @@ class Service:
     def limiter(self) -> LimiterStatus:
         """What the rate limit does at this moment: how many wait, for how long it is paused, what it has learned."""
         return self._state.limits.status(trio.current_time())
+
+    @property
+    def instances(self) -> InstanceStatus:
+        """Which instances get calls at this moment, and which do not, and why. (`Registry.discover`: all there are.)"""
+        return self._state.roster.status(trio.current_time())
 
     @overload
     async def request(

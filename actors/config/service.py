@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from .auth import Auth
 from .breaker import BreakerConfig
 from .bulkhead import BulkheadConfig
-from .check import OUR_HEADERS, Count, Headers, Name, Text, Url, missing_extra
+from .check import OUR_HEADERS, Count, Headers, Name, Pause, Text, Url, between, missing_extra
 from .exposure import credential_in, exposure, is_exposed
 from .fallback import Fallback
+from .outlier import OutlierConfig
 from .policy import (
     HealthCheckConfig,
     HedgeConfig,
@@ -54,6 +55,13 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     fallbacks: Sequence[Fallback] = ()
     """Tried in this order when a call fails."""
     health_check: HealthCheckConfig | None = None
+    outlier: OutlierConfig | None = OutlierConfig()
+    """Instances whose calls fail get none for a while, where there are others. None: never."""
+    panic_threshold: Annotated[float, between(0, 1)] = 0.5
+    """If the health checks leave less than this share of the instances, they are not believed, and all get calls."""
+    slow_start: Pause | None = None
+    """Seconds in which an instance that comes to others, or comes back, gets from a tenth of its calls to all of them.
+    None: it gets all at once."""
     balancer: Literal["p2c", "least_outstanding", "round_robin", "weighted_round_robin", "weighted_random"] = "p2c"
     """Which instance gets a call. See the page on balancing; the default is power of two choices by latency."""
     instances: Sequence[InstanceConfig] = ()

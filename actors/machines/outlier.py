@@ -81,16 +81,17 @@ class OutlierDetector:
         """When `sweep` has something to do."""
         self.version = 0
         """Grows whenever ``ejected`` changes."""
+        self.trials: dict[str, Host] = {}
+        """Those of which the next call is a trial, by id. See `trial`."""
         self._config = config
         self._rng = rng
         self._on_eject = on_eject
         self._on_return = on_return
         self._hosts: dict[str, Host] = {}
         self._size = 0  # of those that count
+        self._least = 1  # of those that stay
         self._out: dict[str, Host] = {}
         self._absent = 0  # of those that are out, how many count
-        self._trials: dict[str, Host] = {}
-        """Those of which the next call is a trial."""
         self._called: dict[str, Host] = {}
         """Those with calls in this interval."""
         self._closes = math.inf
@@ -101,33 +102,50 @@ class OutlierDetector:
         """Ids of those that get no calls, but for a trial."""
         return self._out.keys()
 
+    def waits(self, now: float) -> dict[str, float]:
+        """In how many seconds each that is ejected gets its next trial: 0.0 if it waits for a call that can be one."""
+        waits = {}
+        for host in self._out.values():
+            until = host.until
+            waits[host.id] = 0.0 if until is None or until == math.inf else max(0.0, until - now)
+        return waits
+
     @property
     def trial(self) -> str | None:
         """Which one the next call should go to, to find out whether it is well again."""
-        return next((host.id for host in self._trials.values() if host.counts), None) if self._trials else None
+        return next((host.id for host in self.trials.values() if host.counts), None) if self.trials else None
 
     def tune(self, config: OutlierConfig) -> None:
         """Go on by other rules; who is ejected stays so until the time that it was told."""
         self._config = config
 
-    def update(self, known: Iterable[str], counting: Collection[str], now: float) -> None:
-        """These instances there are now, and calls are shared out to those that count (O(n))."""
+    def update(self, known: Iterable[str], counting: Collection[str], now: float, least: int = 1) -> None:
+        """The instances have changed (O(n)).
+
+        Args:
+            known: ids of all that there are.
+            counting: ids of those that calls are shared out to, whoever of them is ejected.
+            now: the time.
+            least: so many of them no ejection takes away. Where there are not so many left, those that have been out
+                longest come back.
+        """
         old = self._hosts
         self._hosts = {name: old.get(name) or Host(name) for name in known}
         for gone in old.keys() - self._hosts.keys():
-            for group in (self._out, self._trials, self._called):
+            for group in (self._out, self.trials, self._called):
                 group.pop(gone, None)
         for host in self._hosts.values():
             host.counts = host.id in counting
         self._size = sum(host.counts for host in self._hosts.values())
-        out = [host for host in self._out.values() if host.counts]
+        self._least = least
+        out = sorted((host for host in self._out.values() if host.counts), key=lambda host: host.ejected)
         self._absent = len(out)
-        if out and self._absent == self._size:
-            self._return(min(out, key=lambda host: host.ejected), "no other is left", now)
+        for host in out[: max(0, least - self._size + self._absent)]:
+            self._return(host, "too few others are left", now)
 
     def begin(self, id: str, now: float) -> None:
         """A call goes to it: its trial, if it waits for one. What has not come back in time leads to another."""
-        host = self._trials.pop(id, None) if self._trials else None
+        host = self.trials.pop(id, None) if self.trials else None
         if host is not None:
             host.trying, host.until = True, now + self._config.ejection_time
             self._set_due()
@@ -168,7 +186,7 @@ class OutlierDetector:
         host.trying = False
         if failed is None:
             host.until = math.inf
-            self._trials[host.id] = host
+            self.trials[host.id] = host
         elif failed:
             self._put_out(host, "its trial failed", now)
         else:
@@ -181,7 +199,7 @@ class OutlierDetector:
         for host in self._out.values():
             if host.until is not None and host.until <= now:
                 host.trying, host.until = False, math.inf
-                self._trials[host.id] = host
+                self.trials[host.id] = host
         self._set_due()
 
     def _judge(self, at: float) -> None:
@@ -232,7 +250,8 @@ class OutlierDetector:
     def _has_room(self) -> bool:
         """For one more. Envoy's rule since 1.28: the share is looked at with the new one in it; and never the last."""
         absent = self._absent + 1
-        return absent < self._size and (absent == 1 or absent <= self._config.max_ejected * self._size + _ROUNDING)
+        within = absent == 1 or absent <= self._config.max_ejected * self._size + _ROUNDING
+        return within and self._size - absent >= self._least
 
     def _put_out(self, host: Host, why: str, at: float) -> None:
         config = self._config
@@ -253,7 +272,7 @@ class OutlierDetector:
         host.calls = host.failures = host.in_a_row = 0  # it is judged by what comes from now on
         self._absent -= host.counts
         del self._out[host.id]
-        for group in (self._trials, self._called):
+        for group in (self.trials, self._called):
             group.pop(host.id, None)
         self.version += 1
         self._on_return(host, why)

@@ -41,6 +41,10 @@ class ServiceMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """The same, by source: ``cache``, ``default``, ``alternative``, ``degraded``."""
     breaker: str
     """``closed``, ``open`` or ``half_open``."""
+    ejected: int = 0
+    """Instances that get no calls because theirs failed too often."""
+    panic: bool = False
+    """So few instances are healthy that health is not looked at."""
     last_error: str | None
     """Code of the latest error."""
     last_error_age: float | None

@@ -135,7 +135,7 @@ class ServiceActor(Actor):
             limits.changed = self._gate.changed
         door = self._door_for(config)
         if self._fleet is None or self._fleet.balancer != config.balancer:  # else it goes on with what is outstanding
-            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng, self._moved)
+            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng, state.roster, self._moved)
         return Road(
             config,
             state,
@@ -181,15 +181,14 @@ class ServiceActor(Actor):
         version = self._instances.version
         while True:
             version = await self._instances.changed(version)
-            self._moved(self._instances.value)
+            if self._fleet is not None:
+                self._fleet.follow(trio.current_time())
 
-    def _moved(self, instances: InstanceSet) -> None:
+    def _moved(self, instances: InstanceSet, in_use: set[str]) -> None:
         """Connections and breakers are kept of instances that there still are."""
         if self._drain is not None:
             self._drain.moved({Target.of(one) for one in instances.instances})
-        self._state.breakers.keep_only(
-            {one.id for one in instances.instances}, routable={one.id for one in instances.routable}
-        )
+        self._state.breakers.keep_only({one.id for one in instances.instances}, routable=in_use)
 
     def _constant_headers(self, config: ServiceConfig) -> tuple[tuple[str, str], ...]:
         """Of every request: the configuration's replace ours."""

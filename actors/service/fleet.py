@@ -1,7 +1,8 @@
-"""The instances of a service as its actor sees them: the registry's last snapshot, and a balancer over it.
+"""The instances of a service as its actor sees them: the registry's last snapshot, and a balancer over those in use.
 
-Reading the snapshot is an attribute, so a call costs no round trip to the registry. The balancer is told only when
-the snapshot has changed; calls in flight on an instance are counted on, whatever the registry says meanwhile.
+Reading the snapshot is an attribute, so a call costs no round trip to the registry. Which of its instances are in use
+the roster says, and when it has to be asked again. The balancer is told only what has changed; calls in flight on an
+instance are counted on, whatever becomes of it meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from switchgear.runtime import Watch
 
     from ..registry import InstanceSet
+    from .roster import Roster
 
 
 class Fleet:
@@ -29,10 +31,12 @@ class Fleet:
         instances: Watch[InstanceSet],
         balancer: str,
         rng: random.Random,
-        changed: Callable[[InstanceSet], None],
+        roster: Roster,
+        changed: Callable[[InstanceSet, set[str]], None],
     ) -> None:
         self.balancer = balancer
-        self._changed = changed  # told which instances there are
+        self._roster = roster
+        self._changed = changed  # told which instances there are, and the ids of those in use
         self._instances = instances
         self._balancer = BALANCERS[balancer](rng)
         self._endpoints: dict[str, Endpoint] = {}
@@ -45,8 +49,11 @@ class Fleet:
         Raises:
             NoHealthyInstances: none is known, healthy and of a weight above zero.
         """
-        if self._instances.value is not self._seen:
-            self._refresh(self._instances.value)
+        roster = self._roster
+        if self._instances.value is not self._seen or now >= roster.due:
+            self._refresh(self._instances.value, now)
+        if roster.trials and not avoid and (name := roster.trial) is not None:  # a retry has been through enough
+            return self._endpoints[name], self._targets[name]
         pick = self._balancer.pick
         endpoint = (pick(now, frozenset(avoid), key) if avoid else None) or pick(now, key=key)
         if endpoint is None:
@@ -54,26 +61,43 @@ class Fleet:
             raise NoHealthyInstances(f"none of the {known} known instances can be used; register one or mend them")
         return endpoint, self._targets[endpoint.id]
 
+    def follow(self, now: float) -> None:
+        """The registry has said something: what comes of that is to be seen at once, though no call may come for long."""
+        if self._instances.value is not self._seen:
+            self._refresh(self._instances.value, now)
+
     def begin(self, endpoint: Endpoint, now: float) -> None:
         """An attempt on this instance is under way."""
         endpoint.begin(now)
+        if self._roster.trials:
+            self._roster.begin(endpoint.id, now)
 
     def headed(self, endpoint: Endpoint, began: float, now: float) -> None:
         """The head of an answer has come whose body the caller reads himself."""
         endpoint.headed(began, now)
+        if self._roster.watching:
+            self._roster.record(endpoint.id, now, failed=False)
 
     def end(self, endpoint: Endpoint, began: float | None, now: float, *, failed: bool | None) -> None:
         """It is over. See `Endpoint.end`."""
         endpoint.end(began, now, failed=failed)
+        if self._roster.watching and (began is not None or failed):  # else it has been told, by `headed`
+            self._roster.record(endpoint.id, now, failed=failed)
 
-    def _refresh(self, instances: InstanceSet) -> None:
-        self._seen = instances
-        self._targets = {one.id: Target.of(one) for one in instances.routable}
-        old = self._endpoints
-        self._endpoints = {}
-        for one in instances.routable:
-            endpoint = old.get(one.id) or Endpoint(one.id, one.weight)
-            endpoint.weight = one.weight
-            self._endpoints[one.id] = endpoint
-        self._balancer.update(list(self._endpoints.values()))
-        self._changed(instances)
+    def _refresh(self, instances: InstanceSet, now: float) -> None:
+        changed = self._roster.look(instances, now)
+        if instances is not self._seen:
+            self._seen = instances
+            usable = [one for one in instances.instances if one.weight > 0]
+            self._targets = {one.id: Target.of(one) for one in usable}
+            old = self._endpoints
+            self._endpoints = {one.id: old.get(one.id) or Endpoint(one.id, one.weight) for one in usable}
+        elif not changed:
+            return
+        using = []
+        for one, weight in self._roster.using:
+            endpoint = self._endpoints[one.id]
+            endpoint.weight = weight
+            using.append(endpoint)
+        self._balancer.update(using)
+        self._changed(instances, {endpoint.id for endpoint in using})

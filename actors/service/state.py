@@ -25,6 +25,7 @@ from .breakers import Breakers
 from .cache import ResponseCache
 from .limits import Limits
 from .outcome import Classifier
+from .roster import Roster
 
 if TYPE_CHECKING:
     import random
@@ -69,6 +70,7 @@ class ServiceState:
         self._rng = rng
         self._oauth2: OAuth2Memory | None = None
         self.breakers = Breakers(config.breaker, config.name, path, emit, rng)
+        self.roster = Roster(config, path, emit, rng, trio.current_time())
         self._tune(config, None)
 
     def reconfigure(self, config: ServiceConfig) -> None:
@@ -105,6 +107,8 @@ class ServiceState:
         self.known.keep(*found(config))
         now = trio.current_time()
         self.breakers.tune(config.breaker, now)
+        if old is not None:
+            self.roster.tune(config, now)
         self.outcome = Classifier(config.breaker)
         self._tune_budget(config.retry.budget)
         self._tune_hedge(config.hedge)

@@ -215,6 +215,17 @@ def test_nobody_has_less_to_do_than_who_is_picked(weights, data):
         under_way.append((picked, float(now)))
 
 
+def test_calls_on_one_that_has_gone_begin_and_end_as_they_like():
+    balancer, (first, second) = of(LeastOutstanding, [1.0, 1.0])
+    second.begin(0.0)
+    balancer.update([first])
+    second.begin(1.0)
+    second.end(0.0, 2.0, failed=False)
+    second.end(1.0, 2.0, failed=True)
+    assert second.outstanding == 0
+    assert balancer.pick(2.0) is first
+
+
 def test_calls_of_before_an_update_count_after_it():
     balancer, (first, second) = of(LeastOutstanding, [1.0, 1.0])
     first.begin(0.0)

@@ -31,7 +31,7 @@ class Model:
         self.n = 0
         self.told = []
 
-    def update(self, known, counting, now):
+    def update(self, known, counting, now, least):
         for gone in set(self.past) - set(known):
             for each in (self.outcomes, self.asked, self.past, self.out):
                 each.pop(gone, None)
@@ -39,8 +39,9 @@ class Model:
             self.past.setdefault(who, [])
             self.outcomes.setdefault(who, [])
         self.counting = set(counting)
-        if self.counting and self.counting <= set(self.out):
-            self.back(min(self.counting, key=lambda who: max(when for what, when in self.past[who])), now)
+        self.least = least
+        while (out := self.counting & set(self.out)) and len(self.counting) - len(out) < least:
+            self.back(min(out, key=lambda who: (self.past[who][-1][1], list(self.out).index(who))), now)
 
     def seconds(self, who):
         """Count all ejections up, and all intervals spent well down."""
@@ -58,7 +59,7 @@ class Model:
 
     def may_eject(self, who):
         out, size = len(self.counting & set(self.out)) + 1, len(self.counting)
-        room = out < size and (out == 1 or out * 100 <= round(self.config.max_ejected * 100) * size)
+        room = size - out >= self.least and (out == 1 or out * 100 <= round(self.config.max_ejected * 100) * size)
         return room and who in self.counting and who not in self.out
 
     def eject(self, who, when, what="out"):
@@ -156,12 +157,12 @@ class OutlierMachine(RuleBasedStateMachine):
         self.under_way = []
         self.instances_change(size, set())
 
-    @rule(size=st.integers(0, 12), ill=st.sets(st.sampled_from(IDS), max_size=6))
-    def instances_change(self, size, ill):
+    @rule(size=st.integers(0, 12), ill=st.sets(st.sampled_from(IDS), max_size=6), least=st.sampled_from([1, 1, 3]))
+    def instances_change(self, size, ill, least=1):
         known = IDS[:size]
         counting = set(known) - ill
-        self.detector.update(known, counting, self.now)
-        self.model.update(known, counting, self.now)
+        self.detector.update(known, counting, self.now, least)
+        self.model.update(known, counting, self.now, least)
 
     @rule(seconds=st.sampled_from([0.5, 1, 5, 10, 30, 45, 200]))
     def time_passes(self, seconds):
@@ -229,9 +230,10 @@ class OutlierMachine(RuleBasedStateMachine):
             assert set(self.detector.ejected) == set(self.model.out)
 
     @invariant()
-    def the_last_is_never_out(self):
-        if hasattr(self, "model") and self.model.counting:
-            assert self.model.counting - set(self.detector.ejected)
+    def enough_are_left(self):
+        if hasattr(self, "model"):
+            left = self.model.counting - set(self.detector.ejected)
+            assert len(left) >= min(self.model.least, len(self.model.counting))
 
 
 TestOutlierMachine = OutlierMachine.TestCase
@@ -411,7 +413,18 @@ def test_after_a_crowd_has_gone_the_last_one_is_taken_back():
     detector.update(["0", "1"], {"0", "1"}, 1.0)
     assert list(detector.ejected) == ["0"]
     detector.update(["0", "1"], {"0"}, 2.0)
-    assert told[1:] == [("0", "no other is left")]
+    assert told[1:] == [("0", "too few others are left")]
+
+
+def test_so_many_as_are_needed_are_never_out_and_who_was_out_longest_comes_back_first():
+    detector, _ = watched(OutlierConfig(max_ejected=1.0, jitter=0.0), 6)
+    everybody = [str(i) for i in range(6)]
+    detector.update(everybody, set(everybody), 0.0, least=3)
+    for i in range(6):
+        fails(detector, str(i), float(i))
+    assert list(detector.ejected) == ["0", "1", "2"]
+    detector.update(everybody, {"0", "1", "2", "3"}, 10.0, least=3)
+    assert list(detector.ejected) == ["2"]
 
 
 def test_who_has_gone_is_forgotten_and_who_only_has_no_calls_now_is_not():

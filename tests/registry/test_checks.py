@@ -160,8 +160,9 @@ async def test_an_unhealthy_instance_gets_no_call_until_it_is_well_again(autojum
             assert health_events(events) == [("a", "healthy", "status 200")]
 
 
-async def test_all_unhealthy_is_no_healthy_instance(autojump_clock) -> None:
-    async with running(scripted({"a.test": [500]}), base_url=A, health_check=checks()) as (service, _):
+async def test_without_panic_all_unhealthy_is_no_healthy_instance(autojump_clock) -> None:
+    fields = {"base_url": A, "health_check": checks(), "panic_threshold": 0.0}
+    async with running(scripted({"a.test": [500]}), **fields) as (service, _):
         await trio.sleep(1)
         with pytest.raises(sg.NoHealthyInstances):
             await service.get("/")

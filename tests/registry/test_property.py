@@ -96,6 +96,12 @@ class Model:
     def routable(self):
         return {name for name, (_, weight, health) in self.known.items() if weight > 0 and health != "unhealthy"}
 
+    @property
+    def used(self):
+        """All with a weight, if less than half of those are healthy."""
+        weighty = {name for name, (_, weight, _) in self.known.items() if weight > 0}
+        return weighty if 2 * len(self.routable) < len(weighty) else self.routable
+
 
 def _belief(outcomes):
     """Replay all outcomes: the first decides, then it takes so many in a row of the other kind."""
@@ -192,9 +198,10 @@ async def perform(step, model, runtime, upstream, broken):
 async def call(model, runtime, upstream):
     upstream.requests.clear()
     response = await runtime.service("svc").try_request("GET", "/")
-    if model.routable:
+    if model.used:
         assert response.success
-        assert upstream.requests[-1].url.host in {model.known[name][0] for name in model.routable}
+        assert upstream.requests[-1].url.host in {model.known[name][0] for name in model.used}
+        assert set(runtime.service("svc").instances.used) == model.used
     else:
         assert isinstance(response.error, sg.NoHealthyInstances)
 

@@ -277,7 +277,8 @@ async def test_every_row_of_the_matrix(scripted, autojump_clock, named, health) 
     def answer(request):
         return answers[health] if request.url.path == "/health" else 200
 
-    async with running(answer, instances=(), sources=[ONE], health_check=CHECK) as (service, upstream):
+    fields = {"instances": (), "sources": [ONE], "health_check": CHECK, "panic_threshold": 0.0}
+    async with running(answer, **fields) as (service, upstream):
         await scripted.say("one", {"a": 1.0})
         await trio.sleep(0 if health == "unknown" else 11)
         assert [one.health for one in await upstream.runtime.registry.discover("svc")] == [health]

@@ -52,7 +52,8 @@ class Base:
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """These are the instances now, with these weights."""
         self._endpoints = [endpoint for endpoint in endpoints if endpoint.weight > 0]
-        self._group = Group.of(self._endpoints)  # a new one: those that have gone go on counting in the old one
+        self._group.moved = None  # those that have gone go on counting in the old group, and have no place any more
+        self._group = Group.of(self._endpoints)
 
     def _others(self, avoid: frozenset[str]) -> list[Endpoint]:
         """Those not to be avoided: O(n), and only where chance has not found one of them."""
