@@ -62,8 +62,10 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     slow_start: Pause | None = None
     """Seconds in which an instance that comes to others, or comes back, gets from a tenth of its calls to all of them.
     None: it gets all at once."""
-    balancer: Literal["p2c", "least_outstanding", "round_robin", "weighted_round_robin", "weighted_random"] = "p2c"
-    """Which instance gets a call. See the page on balancing; the default is power of two choices by latency."""
+    balancer: Literal[
+        "p2c", "least_outstanding", "round_robin", "weighted_round_robin", "weighted_random", "ring_hash", "maglev"
+    ] = "p2c"
+    """Which instance gets a call: see the page on balancing."""
     instances: Sequence[InstanceConfig] = ()
     sources: Sequence[Source] = ()
     """Where more of them are found, any number. What several name is one instance: it is as the first of them says

@@ -17,7 +17,9 @@ def steady(rate: float, seconds: float, work: Callable[[], float]) -> Iterator[t
     return ((n / rate, work()) for n in range(int(rate * seconds)))
 
 
-def poisson(rate: float, seconds: float, rng: random.Random, work: Callable[[], float]) -> Iterator[tuple[float, float]]:
+def poisson(
+    rate: float, seconds: float, rng: random.Random, work: Callable[[], float]
+) -> Iterator[tuple[float, float]]:
     """Requests that know nothing of each other."""
     now = rng.expovariate(rate)
     while now < seconds:
@@ -51,7 +53,7 @@ SLOTS = 4
 
 
 def overloaded(make: Make, seed: int, load: float = 0.9) -> Tally:
-    """After Prequal's: 20 servers of four slots, half of them at half speed, ten clients, at so much of what they can."""
+    """After Prequal's: 20 servers of four slots, half at half speed, ten clients."""
     rng = random.Random(seed)
     mean = sum(abs(random.Random(0).gauss(1, 1)) for _ in range(1)) and 1.1665 * WORK  # of the folded normal
     rate = load * SLOTS * sum(SPEEDS) / mean

@@ -16,6 +16,7 @@ from switchgear.actors.machines.balancers import (
     BALANCERS,
     Endpoint,
     LeastOutstanding,
+    Maglev,
     PeakEwma,
     RoundRobin,
     SmoothWeighted,
@@ -29,7 +30,7 @@ WEIGHTS = st.lists(st.one_of(st.just(0.0), st.integers(1, 9), st.floats(0.01, 10
 
 def of(kind, weights, seed=0):
     endpoints = [Endpoint(f"e{n}", weight) for n, weight in enumerate(weights)]
-    balancer = kind(random.Random(seed))
+    balancer = kind(random.Random(seed)) if kind is not Maglev else Maglev(random.Random(seed), size=251)
     balancer.update(endpoints)
     return balancer, endpoints
 

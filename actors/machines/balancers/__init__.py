@@ -8,7 +8,9 @@ from .base import Balancer as Balancer
 from .chance import WeightedRandom as WeightedRandom
 from .endpoint import Endpoint as Endpoint
 from .least import LeastOutstanding as LeastOutstanding
+from .maglev import Maglev as Maglev
 from .p2c import PeakEwma as PeakEwma
+from .ring import RingHash as RingHash
 from .rotation import RoundRobin as RoundRobin
 from .rotation import SmoothWeighted as SmoothWeighted
 
@@ -21,5 +23,7 @@ BALANCERS: Mapping[str, type[Balancer]] = {
     "round_robin": RoundRobin,
     "weighted_round_robin": SmoothWeighted,
     "weighted_random": WeightedRandom,
+    "ring_hash": RingHash,
+    "maglev": Maglev,
 }
 """By the names that a configuration calls them."""

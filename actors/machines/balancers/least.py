@@ -21,8 +21,8 @@ class LeastOutstanding(Base):
     """The one with the fewest calls under way for its weight; of equals, the one whose turn it is. O(log n), amortised.
 
     The turns are those of weighted fair queueing: a pick puts the next turn of an endpoint off by one over its weight,
-    counted from the turn that is being served. So also idle endpoints share by weight what comes one by one. Turns begin
-    at random: many clients that start together must not all begin with the same one.
+    counted from the turn that is being served. So also idle endpoints share by weight what comes one by one. Turns
+    begin at random: many clients that start together must not all begin with the same one.
 
     The heap is lazy: each change of a load adds a place, and one that is not true any more is dropped when it comes up.
     """
