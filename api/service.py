@@ -13,6 +13,8 @@ import trio
 
 from switchgear.actors import errors
 from switchgear.actors.secrecy.retold import Retold
+from switchgear.actors.service import links
+from switchgear.actors.service.abroad import Place
 from switchgear.actors.service.arguments import Content, Priority
 from switchgear.actors.service.build import build_request
 from switchgear.actors.service.fallback import fall_back, fresh_answer
@@ -106,7 +108,7 @@ class Service:
     async def request(
         self,
         method: str,
-        template: str,
+        template: str | Place,
         /,
         *,
         type: type[T],
@@ -127,7 +129,7 @@ class Service:
     async def request(
         self,
         method: str,
-        template: str,
+        template: str | Place,
         /,
         *,
         type: None = None,
@@ -147,7 +149,7 @@ class Service:
     def request(
         self,
         method: str,
-        template: str,
+        template: str | Place,
         /,
         *,
         type: Any = None,
@@ -168,7 +170,8 @@ class Service:
         Args:
             method: GET, POST, ...; any HTTP token.
             template: a path below the service's base URL, starting with a slash; it cannot leave the service. With
-                names in braces for what varies, as ``"/users/{id}"``, and ``path`` for their values.
+                names in braces for what varies, as ``"/users/{id}"``, and ``path`` for their values. Or what `link`
+                gave.
             type: what to decode the JSON body into: a msgspec Struct, a dataclass, a builtin, or ``bytes`` for the
                 body as it is. None guesses by content type.
             path: the values of those names: text, whole numbers or UUIDs, each quoted as one segment whatever is in it.
@@ -214,7 +217,7 @@ class Service:
             return self.send(built) if fallback and self.config.fallbacks else self._ask(built)
         return _refuse(built)
 
-    def try_request(self, method: str, template: str, /, **options: Any) -> Call:
+    def try_request(self, method: str, template: str | Place, /, **options: Any) -> Call:
         """As `request`, but a `ServiceError` is returned, in ``response.error``, with ``success`` False."""
         return self._try(self.request(method, template, **options))
 
@@ -234,49 +237,49 @@ class Service:
             )
 
     @overload
-    async def get(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def get(self, template: str | Place, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def get(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def get(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
+    async def get(self, template: str | Place, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def get(self, template: str | Place, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with GET."""
         return self.request("GET", template, type=type, **options)
 
     @overload
-    async def post(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def post(self, template: str | Place, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def post(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def post(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
+    async def post(self, template: str | Place, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def post(self, template: str | Place, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with POST."""
         return self.request("POST", template, type=type, **options)
 
     @overload
-    async def put(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def put(self, template: str | Place, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def put(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def put(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
+    async def put(self, template: str | Place, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def put(self, template: str | Place, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with PUT."""
         return self.request("PUT", template, type=type, **options)
 
     @overload
-    async def patch(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def patch(self, template: str | Place, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def patch(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def patch(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
+    async def patch(self, template: str | Place, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def patch(self, template: str | Place, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with PATCH."""
         return self.request("PATCH", template, type=type, **options)
 
     @overload
-    async def delete(self, template: str, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
+    async def delete(self, template: str | Place, /, *, type: type[T], **options: Any) -> ServiceResponse[T]: ...
     @overload
-    async def delete(self, template: str, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
-    def delete(self, template: str, /, *, type: Any = None, **options: Any) -> Call:
+    async def delete(self, template: str | Place, /, *, type: None = None, **options: Any) -> ServiceResponse[Any]: ...
+    def delete(self, template: str | Place, /, *, type: Any = None, **options: Any) -> Call:
         """`request` with DELETE."""
         return self.request("DELETE", template, type=type, **options)
 
     def stream(
         self,
         method: str,
-        template: str,
+        template: str | Place,
         /,
         *,
         path: PathValues | None = None,
@@ -330,9 +333,27 @@ class Service:
         )
         return held_open(response, partial(self._ask, built) if isinstance(built, Request) else partial(_refuse, built))
 
-    def head(self, template: str, /, **options: Any) -> Coroutine[Any, Any, ServiceResponse[None]]:
+    def head(self, template: str | Place, /, **options: Any) -> Coroutine[Any, Any, ServiceResponse[None]]:
         """`request` with HEAD; there is no body, so ``data`` is None."""
         return self.request("HEAD", template, **options)
+
+    def link(self, url: str, *, base: str = "/") -> str | Place:
+        """What to call for a URL that the service itself gave: in a Link header, a Location, a field of a body.
+
+            page = await shop.get(shop.link(response.data["next"]))
+
+        One of the service's own becomes a path. One of another host has to be of ``allowed_hosts``, and is then for
+        GET and HEAD: without credentials, at public addresses only, and past the breaker and the rate limit, for it is
+        not the service that is called.
+
+        Args:
+            url: absolute, or relative to ``base``.
+            base: the path of the call that gave it.
+
+        Raises:
+            InvalidRequest: it leads anywhere else. Nothing is sent.
+        """
+        return links.destination(self._state, url, base)
 
     async def send(self, request: Request) -> ServiceResponse[Any]:
         """Send a request that has been built already, with this service's fallbacks: how alternatives are asked."""

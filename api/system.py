@@ -28,6 +28,8 @@ from switchgear.actors.service.state import ServiceState
 from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, PoolCounts, TLSContexts
 from switchgear.actors.transport.httpx_library import check_transport
 from switchgear.actors.transport.httpx_made import new_transport
+from switchgear.actors.transport.link import connect
+from switchgear.actors.transport.public import connect_public
 from switchgear.runtime import ActorError, Intensity, WhenFull, open_system
 
 from .service import Service
@@ -125,10 +127,11 @@ class Runtime:
         return service
 
     async def _launch(self, config: ServiceConfig, state: ServiceState) -> Ref:
+        state.instances = await self.registry.configure(config)
         actor = partial(
             ServiceActor,
             state,
-            await self.registry.configure(config),
+            state.instances,
             door=self._doors,
             metrics=self.metrics.ref,
             tick=self._config.metrics.interval,
@@ -220,8 +223,13 @@ class _Doors:
         self._tls = TLSContexts()
         self._watch_over = expiries.add
 
-    def __call__(self, config: ServiceConfig | None, state: ServiceState | None = None) -> Door:
-        """The door of a service; of the registry, for health checks, without a ``state``."""
+    def __call__(
+        self, config: ServiceConfig | None, state: ServiceState | None = None, *, abroad: bool = False
+    ) -> Door:
+        """The door of a service; of the registry, for health checks, without a ``state``.
+
+        ``abroad``: to hosts that a service has named, and only to public addresses.
+        """
         scrub = (self.known if state is None else state.known).scrub
         if self._transport is not None:
             given = self._transport
@@ -233,7 +241,8 @@ class _Doors:
         most = 100 if config is None else config.bulkhead.max_concurrent
         counts = PoolCounts() if state is None else state.pool_counts()
         pool = Pool(counts, expiry=_IDLE, per_instance=most, total=2 * most)
-        return DirectDoor(pool, partial(self._tls.get, None if config is None else config.tls), self._watch_over)
+        tls = partial(self._tls.get, None if config is None else config.tls)
+        return DirectDoor(pool, tls, self._watch_over, connect_public if abroad else connect)
 
 
 @asynccontextmanager

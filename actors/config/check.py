@@ -28,6 +28,7 @@ _PATH = re.compile(r"/[\x21\x22\x24-\x5b\x5d-\x7e]*")
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*")
 _SERVER_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 _ORIGIN = re.compile(r"https?://[a-z0-9._\[\]:-]+")
+_DOMAIN = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _MOST = 10**12  # what is counted fits 64 bits everywhere
 
 OUR_HEADERS = frozenset(
@@ -121,6 +122,12 @@ def _name(value: str) -> str | None:
 
 def _text(value: str) -> str | None:
     return "must be text without line breaks or control characters" if _CONTROL.search(value) else None
+
+
+def _foreign(value: str) -> str | None:
+    if _DOMAIN.fullmatch(value):
+        return None
+    return f"must be the name of a host in lower case, as cdn.example.com, and nothing more, not {shown(value)}"
 
 
 def _path(value: str) -> str | None:
@@ -220,6 +227,8 @@ Pause: TypeAlias = Annotated[float, between(0.001, 1e9)]
 Name: TypeAlias = Annotated[str, _name]
 """One that can stand in a path, a log and a metric."""
 Text: TypeAlias = Annotated[str, _text]
+ForeignHost: TypeAlias = Annotated[str, _foreign]
+"""The name of somebody else's host."""
 Host: TypeAlias = Annotated[str, _host]
 ServerToken: TypeAlias = Annotated[Secret, _token]
 Origin: TypeAlias = Annotated[str, _origin]

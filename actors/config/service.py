@@ -10,7 +10,7 @@ import msgspec
 from .auth import Auth
 from .breaker import BreakerConfig
 from .bulkhead import BulkheadConfig
-from .check import OUR_HEADERS, Count, Headers, Name, Pause, Text, Url, between, missing_extra
+from .check import OUR_HEADERS, Count, ForeignHost, Headers, Name, Pause, Text, Url, between, missing_extra
 from .exposure import credential_in, exposure, is_exposed
 from .fallback import Fallback
 from .outlier import OutlierConfig
@@ -79,7 +79,15 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     Without it such a configuration is refused, except for this machine's own addresses. It is for meshes, where a
     sidecar encrypts what leaves the machine."""
     follow_redirects: bool = False
-    """Only on the same origin."""
+    """Those on the same origin, and GETs to ``allowed_hosts``."""
+    allowed_hosts: Sequence[ForeignHost] = ()
+    """Other hosts that the service may send us to, by redirects (if ``follow_redirects``) and by URLs that are passed
+    to `Service.link`: names, without wildcards.
+
+    They are called by GET and HEAD, over https on its own port, and without any credential: nothing of ``auth``,
+    ``headers`` and ``tls``, and of the caller's headers only those that say which form of a thing he wants. The name is
+    resolved once for each connection, and if it has an address that is not public (loopback, private, link-local, a
+    cloud's metadata service, and all that stands for these) nothing is sent to any of them."""
     max_response_bytes: Count = 10_000_000
     """Of a decoded body."""
     tls: TLSConfig = TLSConfig()
@@ -149,6 +157,9 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
                     yield f"instances[{index}].endpoint", exposure(what)
         if isinstance(record.tls, TLSConfig) and unverified_problem(record.tls, proxy) is not None:
             yield "tls.verify", "verify = false is only for services on this machine, and the proxy's is another"
+        if record.allowed_hosts and proxy is not None:
+            text = "cannot be had behind a proxy, which resolves names itself: configure these hosts as services"
+            yield "allowed_hosts", text
         if record.http2 and (problem := missing_extra("h2", "http2")) is not None:
             yield "http2", problem
         yield from twice(record.instances)

@@ -16,6 +16,7 @@ from switchgear.runtime import Actor, WhenFull
 from ..auth import Authenticator, Surroundings, make_means
 from ..errors import ServiceError
 from ..transport.codings import ACCEPTED
+from .abroad import Abroad
 from .drain import Drain
 from .fleet import Fleet
 from .gate import Gate
@@ -69,6 +70,7 @@ class ServiceActor(Actor):
         self._ctx = ctx
         self._door: Door | None = None
         self._drain: Drain | None = None
+        self._door_abroad: Door | None = None
         self._way = self._state.config.value.way  # of the door
         self._fleet: Fleet | None = None
         self._road: Road | None = None
@@ -126,6 +128,8 @@ class ServiceActor(Actor):
             await self._auth.aclose()
         if self._door is not None:
             await self._door.aclose()
+        if self._door_abroad is not None:
+            await self._door_abroad.aclose()
 
     def _build(self, config: ServiceConfig) -> Road:
         state = self._state
@@ -143,6 +147,7 @@ class ServiceActor(Actor):
             gate=None if limits.idle else self._gate,
             auth=self._authenticator(config),
             door=door,
+            abroad=self._abroad(config),
             headers=self._constant_headers(config),
             rng=self._ctx.rng,
         )
@@ -183,6 +188,14 @@ class ServiceActor(Actor):
             version = await self._instances.changed(version)
             if self._fleet is not None:
                 self._fleet.follow(trio.current_time())
+
+    def _abroad(self, config: ServiceConfig) -> Abroad | None:
+        """Its connections know nothing of the service's: not its certificates, nor how it is reached."""
+        if not config.allowed_hosts:
+            return None
+        if self._door_abroad is None:
+            self._door_abroad = self._open_door(None, self._state, abroad=True)
+        return Abroad(config.allowed_hosts, self._constant, self._door_abroad)
 
     def _moved(self, instances: InstanceSet, in_use: set[str]) -> None:
         """Connections and breakers are kept of instances that there still are."""

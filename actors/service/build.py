@@ -9,6 +9,7 @@ import trio
 from ..errors import InvalidRequest
 from ..secrecy import sealed
 from . import arguments
+from .abroad import Place
 from .decode import check_type
 from .messages import Progress, Request
 from .target import build_target, check_headers, check_method, request_id_of
@@ -28,7 +29,7 @@ def build_request(
     state: ServiceState,
     rng: random.Random,
     method: str,
-    template: str,
+    template: str | Place,
     *,
     type_: Any,
     path: PathValues | None,
@@ -57,7 +58,7 @@ def build_request(
         total = state.config.value.timeout.total if timeout is None else arguments.seconds(timeout)
         return Request(
             method=check_method(method),
-            target=build_target(template, params, path),
+            target=_target(template, params, path),
             request_id=request_id,
             deadline=now + total,
             started=now,
@@ -70,8 +71,17 @@ def build_request(
             weight=arguments.tokens(weight),
             priority=arguments.rank(priority),
             stream=stream,
-            template=None if path is None else template,
+            template=None if path is None or isinstance(template, Place) else template,
+            beyond=template if isinstance(template, Place) else None,
         )
     except InvalidRequest as error:
         error.service, error.request_id = state.name, request_id
         return sealed(error)
+
+
+def _target(template: str | Place, params: Mapping[str, Any] | None, path: PathValues | None) -> str:
+    if not isinstance(template, Place):
+        return build_target(template, params, path)
+    if params is not None or path is not None:
+        raise InvalidRequest("a URL of another host is taken as it is: it has no params and no path values")
+    return template.url

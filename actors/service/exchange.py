@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from ..errors import AuthFailed, CallTimeout, HTTPStatusError, ServiceError, TransportError
+from ..errors import AuthFailed, CallTimeout, HTTPStatusError, InvalidRequest, ServiceError, TransportError
 from ..secrecy import Masked, sealed
 from ..transport import Reply, Wire
 from ..transport.door import read_whole
+from .abroad import Place
 from .signing import SignedWay, outline, with_query
 from .upload import Upload
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..config import ServiceConfig
     from ..secrecy.known import Known
     from ..transport import Answer, Door
+    from .abroad import Abroad
     from .admission import Chosen
     from .fleet import Fleet
     from .gate import Gate
@@ -41,10 +43,17 @@ class Leg(Masked, msgspec.Struct, frozen=True):
     """What stays the same in one exchange, wherever it is redirected to."""
 
     request: Request
-    chosen: Chosen
+    chosen: Chosen | None
+    """The instance; None if it is another host's affair from the beginning."""
     began: float
     end: float
     """When the attempt's time is over (trio time)."""
+
+    @property
+    def target(self) -> Target:
+        """The instance's."""
+        assert self.chosen is not None  # noqa: S101 - only `Exchange.beyond` goes without one
+        return self.chosen[1]
 
 
 class Exchange:
@@ -59,10 +68,12 @@ class Exchange:
         *,
         gate: Gate | None,
         signer: Signer | None,
+        abroad: Abroad | None,
         known: Known,
     ) -> None:
         self._fleet = fleet
         self._door = door
+        self._abroad = abroad
         self._gate = gate
         self._signer = signer
         self._known = known
@@ -75,7 +86,7 @@ class Exchange:
         self._exposes = config.exposes
 
     async def run(self, request: Request, wire: Wire, now: float, chosen: Chosen, credentials: Credentials) -> Reply:
-        """One request on the wire, with the redirects that stay on its origin."""
+        """One request on the wire, with its redirects."""
         target = chosen[1]
         end = math.inf  # when the call's own time is over the ask ends, and we are cancelled: no need to watch it twice
         if self._attempt is not None and now + self._attempt < request.deadline:
@@ -96,22 +107,59 @@ class Exchange:
             onward = self._redirect(wire, reply, target)
             if onward is None:
                 return reply
+            if isinstance(onward, Place):
+                method = "HEAD" if wire.method == "HEAD" else "GET"
+                return await self._beyond(Leg(request, chosen, now, end), onward, method)
             wire = onward
         raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
+
+    async def beyond(self, request: Request, there: Place, now: float) -> Reply:
+        """A request to another host, without credentials."""
+        end = request.deadline if self._attempt is None else min(request.deadline, now + self._attempt)
+        return await self._beyond(Leg(request, None, now, end), there, request.method)
+
+    async def _beyond(self, leg: Leg, there: Place, method: str) -> Reply:
+        """An error over there is no word of the service's: not to its limits, nor of credentials it was not given."""
+        if self._abroad is None:
+            raise InvalidRequest(f"{there.to.host} is not one of allowed_hosts: there are none")
+        for _ in range(_MAX_REDIRECTS + 1):
+            reply = await self._at(leg, there.to, self._abroad.wire(there, method, leg.request.headers))
+            if reply.status >= 400:
+                raise HTTPStatusError(f"{there.to.host}, another host, answered {reply.status}", **seen(reply))
+            location = reply.header("location")
+            if not self._follows or reply.status not in _REDIRECTS or location is None:
+                return reply
+            onward = self._abroad.place(location, there.url)
+            if onward is None:
+                raise HTTPStatusError("another host redirects to one that is not of allowed_hosts", **seen(reply))
+            there = onward
+        raise TransportError(f"more than {_MAX_REDIRECTS} redirects at other hosts", processed="maybe")
+
+    async def _at(self, leg: Leg, to: Target, wire: Wire) -> Reply:
+        assert self._abroad is not None  # noqa: S101 - see above
+        door, stream = self._abroad.door, leg.request.stream
+        try:
+            if stream is not None:
+                return await self._stream(leg, stream, door, to, wire)
+            return await door.exchange(to, wire, connect=self._connect, max_bytes=self._max_bytes, deadline=leg.end)
+        except trio.TooSlowError:
+            raise CallTimeout("no whole answer before the attempt's timeout", retryable=True) from None
+        except Exception as error:  # noqa: BLE001 - it goes on, whatever it is
+            raise sealed(error)  # noqa: B904 - it is the same error
 
     async def _go(self, leg: Leg, wire: Wire) -> Reply:
         """As most requests do not go: as a stream, or signed."""
         if self._signer is None:
             return await self.send(leg, wire)
-        return await self._signer.exchange(outline(wire, leg.chosen[1]), SignedWay(self, leg, wire))
+        return await self._signer.exchange(outline(wire, leg.target), SignedWay(self, leg, wire))
 
     async def send(self, leg: Leg, wire: Wire) -> Reply:
         """With all that belongs on it."""
         stream = leg.request.stream
         if stream is not None:
-            return await self._stream(leg, stream, wire)
+            return await self._stream(leg, stream, self._door, leg.target, wire)
         return await self._door.exchange(
-            leg.chosen[1], wire, connect=self._connect, max_bytes=self._max_bytes, deadline=leg.end
+            leg.target, wire, connect=self._connect, max_bytes=self._max_bytes, deadline=leg.end
         )
 
     async def ask(self, to: Target, wire: Wire, end: float) -> Reply:
@@ -139,13 +187,13 @@ class Exchange:
         if self._gate is not None and not self._gate.limiter.admits(now, request.weight):
             await self._gate.enter(now, min(leg.end, request.deadline), request.weight, request.priority)
 
-    async def _stream(self, leg: Leg, stream: StreamResponse, wire: Wire) -> Reply:
+    async def _stream(self, leg: Leg, stream: StreamResponse, door: Door, to: Target, wire: Wire) -> Reply:
         """Open an exchange, and hold it open while the caller reads; what he did not ask for is read here."""
-        endpoint, target = leg.chosen
-        answer = await self._door.open(target, wire, connect=self._connect, deadline=leg.end)
+        answer = await door.open(to, wire, connect=self._connect, deadline=leg.end)
         try:
             if not self._is_ours(answer):
-                self._fleet.headed(endpoint, leg.began, trio.current_time())
+                if leg.chosen is not None:
+                    self._fleet.headed(leg.chosen[0], leg.began, trio.current_time())
                 await stream.hold(answer, leg.request, partial(self._sign, request=leg.request))
                 return Reply(answer.status, answer.headers, b"")
             return Reply(answer.status, answer.headers, await read_whole(answer, self._max_bytes))
@@ -156,14 +204,19 @@ class Exchange:
         """An error, or a redirect that is to be followed: its body is no stream for the caller."""
         return answer.status >= 400 or (self._follows and answer.status in _REDIRECTS)
 
-    def _redirect(self, wire: Wire, reply: Reply, target: Target) -> Wire | None:
-        if not self._follows or reply.status not in _REDIRECTS or reply.header("location") is None:
+    def _redirect(self, wire: Wire, reply: Reply, target: Target) -> Wire | Place | None:
+        location = reply.header("location")
+        if not self._follows or reply.status not in _REDIRECTS or location is None:
             return None
         if isinstance(wire.body, Upload):
             raise HTTPStatusError("it redirects, and the body of this request can be sent only once", **seen(reply))
-        onward = target.relative(reply.header("location") or "", wire.target)
+        onward = target.relative(location, wire.target)
         if onward is None:
-            raise HTTPStatusError("it redirects to another origin, or above the prefix: not followed", **seen(reply))
+            there = None if self._abroad is None else self._abroad.place(location, target.url(wire.target))
+            if there is None or not (reply.status == 303 or wire.method in ("GET", "HEAD")):
+                text = "it redirects to another origin, or above the prefix: not followed"
+                raise HTTPStatusError(text, **seen(reply))
+            return there
         # RFC 9110, section 15.4: 303 is always to be fetched, 301 and 302 only in answer to a POST.
         if wire.method in ("GET", "HEAD") or (reply.status != 303 and (wire.method != "POST" or reply.status >= 307)):
             return msgspec.structs.replace(wire, target=onward)

@@ -10,6 +10,7 @@ import msgspec
 from ..errors import ServiceError
 from ..machines.limiter import NORMAL
 from ..secrecy.masked import Masked, shown_body, shown_names, shown_target
+from .abroad import Place
 from .stream import StreamResponse
 from .upload import Upload
 
@@ -62,6 +63,8 @@ class Request(Masked, msgspec.Struct, frozen=True):
     """Where the open answer is given to, if the caller is to read the body himself."""
     template: str | None = None
     """What the path was made of; None if the caller gave a path as it is."""
+    beyond: "Place | None" = None
+    """The other host that it is for; then ``target`` is the whole URL, and a name for the answer and nothing else."""
 
     def told(self) -> Iterator[tuple[str, Any]]:
         """See `Masked`."""

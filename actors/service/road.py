@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ..machines.breaker import Permit
     from ..machines.tokens import Token
     from ..transport import Door
+    from .abroad import Abroad, Place
     from .admission import Chosen
     from .fleet import Fleet
     from .gate import Gate
@@ -75,6 +76,7 @@ class Road:
         gate: Gate | None,
         auth: Authenticator,
         door: Door,
+        abroad: Abroad | None,
         headers: tuple[tuple[str, str], ...],
         rng: random.Random,
     ) -> None:
@@ -91,7 +93,9 @@ class Road:
         self._auth = auth
         self._fixed = auth.fixed
         self._signed = partial(_signed, state)
-        self._exchange = Exchange(config, fleet, door, self._signed, gate=gate, signer=auth.signer, known=state.known)
+        self._exchange = Exchange(
+            config, fleet, door, self._signed, gate=gate, signer=auth.signer, abroad=abroad, known=state.known
+        )
         self._wires = Wires(headers, config.timeout, state.known)
         self._rng = rng
 
@@ -111,7 +115,9 @@ class Road:
         while True:
             try:
                 hedge = self.config.hedge
-                if hedge is None or request.stream is not None or not harmless(request):
+                if request.beyond is not None:
+                    reply = await self._abroad(request, request.beyond, now)
+                elif hedge is None or request.stream is not None or not harmless(request):
                     attempt = self._renewing if self._auth.renewable else self._attempt
                     reply = await attempt(request, now, deadline, tried_at)
                 else:
@@ -155,6 +161,11 @@ class Road:
     def _may_repeat(self, now: float) -> bool:
         budget = self._state.budget
         return budget is None or budget.try_withdraw(now)
+
+    async def _abroad(self, request: Request, there: Place, now: float) -> Reply:
+        """An attempt at another host: what guards the service has nothing to say of it."""
+        self._count(request, now)
+        return await self._exchange.beyond(request, there, now)
 
     async def _renewing(self, request: Request, now: float, deadline: float, tried_at: list[str]) -> Reply:
         """An attempt, and another one with new credentials if the service refuses those of the first.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..config import HedgeConfig, RetryBudget
     from ..errors import ServiceError
+    from ..registry.records import InstanceSet
     from .messages import Request
 
 
@@ -54,6 +55,8 @@ class ServiceState:
         self.config = Watch(config)
         """The configuration in force. A call that is under way ends under the one it began with."""
         self.meter = Meter()
+        self.instances: Watch[InstanceSet] | None = None
+        """As the registry has them; None until it does."""
         self.applied: Callable[[], None] | None = None
         """What the actor in office does when the configuration has changed."""
         self.budget: Budget | None = None

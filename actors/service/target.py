@@ -36,7 +36,7 @@ _SURELY_BELOW = re.compile(  # as most are, without a closer look: no segment is
 )
 _BELOW = re.compile(r"(?:/(?!/)[!\"$->@-\[\]-~]*)?(?:\?[!\"$-~]*)?")  # no backslash in the path, no '#' anywhere
 _DOTS = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;]|$)")  # ';': some servers drop path parameters before they resolve
-_PATH_SAFE = "/%:@!$&'()*+,;=~-._"  # what quote() leaves alone in a path; the caller may have quoted already
+PATH_SAFE = "/%:@!$&'()*+,;=~-._"  # what quote() leaves alone in a path; the caller may have quoted already
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REFUSED = {"CONNECT": "opens a tunnel", "TRACE": "sends our credentials back"}
 _LONGEST = 60_000  # characters: what httpx can take, less the host; any server refuses earlier
@@ -90,8 +90,8 @@ class Target(msgspec.Struct, frozen=True, cache_hash=True):  # it is a key on th
             return None
         if not (parts.path + "/").startswith(self.prefix + "/"):
             return None
-        path = quote(parts.path[len(self.prefix) :], safe=_PATH_SAFE)  # servers send what they like
-        onward = path + (f"?{quote(parts.query, safe=_PATH_SAFE + '?')}" if parts.query else "")
+        path = quote(parts.path[len(self.prefix) :], safe=PATH_SAFE)  # servers send what they like
+        onward = path + (f"?{quote(parts.query, safe=PATH_SAFE + '?')}" if parts.query else "")
         return onward if is_below(onward) else None
 
 
@@ -130,9 +130,9 @@ def build_target(path: str, params: Mapping[str, Any] | None, values: PathValues
     if _CONTROL.search(query) or "#" in query:
         raise InvalidRequest("the query of the path has a control character or a '#': pass it in params instead")
     try:
-        target = quote(path, safe=_PATH_SAFE)
+        target = quote(path, safe=PATH_SAFE)
         pairs = urlencode([pair for name, value in (params or {}).items() for pair in _pairs(name, value)])
-        query = "&".join(part for part in (quote(query, safe=_PATH_SAFE + "?"), pairs) if part)
+        query = "&".join(part for part in (quote(query, safe=PATH_SAFE + "?"), pairs) if part)
     except UnicodeEncodeError:
         raise InvalidRequest("the path or a parameter has a lone surrogate, which is no character") from None
     if query:

@@ -23,7 +23,7 @@ from .inflate import inflater_for
 from .link import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from switchgear.runtime import Expiring
 
@@ -42,11 +42,18 @@ _UNSURE = (
 class DirectDoor:
     """See `Door`. One for each service; it owns the service's connections."""
 
-    def __init__(self, pool: Pool, tls: Callable[[], ssl.SSLContext], watch_over: Callable[[Expiring], None]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        tls: Callable[[], ssl.SSLContext],
+        watch_over: Callable[[Expiring], None],
+        dial: Callable[[Target, ssl.SSLContext | None], Awaitable[Link]] = connect,
+    ) -> None:
         self.pool = pool
         self._reaper = _Reaper(pool, watch_over)
         self._watch_over = watch_over  # `Expiries.add`: deadlines that cost no cancel scope
         self._made: dict[Target, WeakSet[Connection]] = {}  # and not closed yet, or not long since
+        self._dial = dial
         self._tls = tls  # made when the first https connection needs it
 
     async def exchange(
@@ -113,7 +120,7 @@ class DirectDoor:
     async def _connect(self, to: Target, timeout: float, deadline: float) -> Link:
         try:
             with trio.move_on_at(min(deadline, trio.current_time() + timeout)):
-                return await connect(to, self._tls() if to.scheme == "https" else None)
+                return await self._dial(to, self._tls() if to.scheme == "https" else None)
         except (OSError, trio.BrokenResourceError, UnicodeError) as error:  # the last: a name that DNS cannot have
             words = _words(error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error)
             raise TransportError(f"no connection to {to.authority}: {words}", processed="no") from error
