@@ -1,7 +1,8 @@
 // An authorization server for tests: npm oidc-provider, with clients for each way to show who one is.
 //
 // SETTINGS (JSON in the environment): `jwks` of the client that signs, `ttl` in seconds. It prints one line of JSON when
-// it listens: its `issuer`, and a first `refresh_token`, as if a person had authorized the client "person".
+// it listens: its `issuer`, and a first `refresh_token`, as if a person had authorized the client "person". It ends with
+// its standard input, so that it does not outlive who has started it.
 
 import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
@@ -59,6 +60,8 @@ async function authorized(provider) {
   });
   return token.save();
 }
+
+process.stdin.on('end', () => process.exit()).resume();
 
 const server = createServer();
 server.listen(0, '127.0.0.1', async () => {
