@@ -66,6 +66,11 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         "p2c", "least_outstanding", "round_robin", "weighted_round_robin", "weighted_random", "ring_hash", "maglev"
     ] = "p2c"
     """Which instance gets a call: see the page on balancing."""
+    zone: Text = ""
+    """Where we are. Instances whose ``metadata`` has the same ``zone`` are preferred, while enough of them are well."""
+    subset_size: Count | None = None
+    """Use so many instances at most (of each priority and zone), others in each process: for fleets so large that a
+    process should not have connections to all. Fewer than twenty make the load uneven."""
     instances: Sequence[InstanceConfig] = ()
     sources: Sequence[Source] = ()
     """Where more of them are found, any number. What several name is one instance: it is as the first of them says
@@ -118,6 +123,11 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     def way(self) -> tuple[TLSConfig, ProxyConfig | None, bool]:
         """All that decides by what connections it is called: with another way, it needs others."""
         return self.tls, self.proxy, self.http2
+
+    @property
+    def balancing(self) -> tuple[str, str, int | None]:
+        """All that decides how calls are spread."""
+        return self.balancer, self.zone, self.subset_size
 
     @property
     def account(self) -> tuple[str | None, Auth | None, dict[str, str | Secret]]:

@@ -138,8 +138,10 @@ class ServiceActor(Actor):
             self._gate = Gate(limits.limiter, self._ctx.start_soon)
             limits.changed = self._gate.changed
         door = self._door_for(config)
-        if self._fleet is None or self._fleet.balancer != config.balancer:  # else it goes on with what is outstanding
-            self._fleet = Fleet(self._instances, config.balancer, self._ctx.rng, state.roster, self._moved)
+        if self._fleet is None or self._fleet.config != config.balancing:  # else it goes on with what is outstanding
+            self._fleet = Fleet(
+                self._instances, config, state.memory, rng=self._ctx.rng, roster=state.roster, changed=self._moved
+            )
         return Road(
             config,
             state,

@@ -7,10 +7,12 @@ instance are counted on, whatever becomes of it meanwhile.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..errors import NoHealthyInstances
 from ..machines.balancers import BALANCERS, Endpoint
+from ..machines.balancers.levels import Levels, level_of
 from .target import Target
 
 if TYPE_CHECKING:
@@ -19,8 +21,18 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Watch
 
+    from ..config import ServiceConfig
     from ..registry import InstanceSet
     from .roster import Roster
+
+
+class Memory:
+    """What is known of the instances from the calls so far: it outlives a configuration, and a crash of the actor."""
+
+    def __init__(self) -> None:
+        self.endpoints: dict[str, Endpoint] = {}
+        self.seed: int | None = None
+        """Of this process's subset of the instances, once there is one."""
 
 
 class Fleet:
@@ -29,17 +41,22 @@ class Fleet:
     def __init__(
         self,
         instances: Watch[InstanceSet],
-        balancer: str,
+        config: ServiceConfig,
+        memory: Memory,
+        *,
         rng: random.Random,
         roster: Roster,
         changed: Callable[[InstanceSet, set[str]], None],
     ) -> None:
-        self.balancer = balancer
+        self.config = config.balancing
+        self._zone = config.zone
+        self._memory = memory
         self._roster = roster
         self._changed = changed  # told which instances there are, and the ids of those in use
         self._instances = instances
-        self._balancer = BALANCERS[balancer](rng)
-        self._endpoints: dict[str, Endpoint] = {}
+        if config.subset_size is not None and memory.seed is None:
+            memory.seed = rng.getrandbits(64)
+        self._balancer = Levels(BALANCERS[config.balancer], rng, config.subset_size, memory.seed or 0)
         self._targets: dict[str, Target] = {}
         self._seen: InstanceSet | None = None
 
@@ -53,7 +70,7 @@ class Fleet:
         if self._instances.value is not self._seen or now >= roster.due:
             self._refresh(self._instances.value, now)
         if roster.trials and not avoid and (name := roster.trial) is not None:  # a retry has been through enough
-            return self._endpoints[name], self._targets[name]
+            return self._memory.endpoints[name], self._targets[name]
         pick = self._balancer.pick
         endpoint = (pick(now, frozenset(avoid), key) if avoid else None) or pick(now, key=key)
         if endpoint is None:
@@ -62,7 +79,7 @@ class Fleet:
         return endpoint, self._targets[endpoint.id]
 
     def follow(self, now: float) -> None:
-        """The registry has said something: what comes of that is to be seen at once, though no call may come for long."""
+        """The registry has said something: what comes of that is seen at once, though no call may come for long."""
         if self._instances.value is not self._seen:
             self._refresh(self._instances.value, now)
 
@@ -90,14 +107,16 @@ class Fleet:
             self._seen = instances
             usable = [one for one in instances.instances if one.weight > 0]
             self._targets = {one.id: Target.of(one) for one in usable}
-            old = self._endpoints
-            self._endpoints = {one.id: old.get(one.id) or Endpoint(one.id, one.weight) for one in usable}
+            self._levels = {one.id: level_of(one, self._zone) for one in usable}
+            self._known = Counter(self._levels.values())
+            old = self._memory.endpoints
+            self._memory.endpoints = {one.id: old.get(one.id) or Endpoint(one.id, one.weight) for one in usable}
         elif not changed:
             return
         using = []
         for one, weight in self._roster.using:
-            endpoint = self._endpoints[one.id]
+            endpoint = self._memory.endpoints[one.id]
             endpoint.weight = weight
-            using.append(endpoint)
-        self._balancer.update(using)
-        self._changed(instances, {endpoint.id for endpoint in using})
+            using.append((self._levels[one.id], endpoint))
+        self._balancer.update(using, self._known)
+        self._changed(instances, {endpoint.id for _, endpoint in using})

@@ -23,6 +23,7 @@ from ..secrecy.known import Known
 from ..transport import PoolCounts
 from .breakers import Breakers
 from .cache import ResponseCache
+from .fleet import Memory
 from .limits import Limits
 from .outcome import Classifier
 from .roster import Roster
@@ -73,6 +74,7 @@ class ServiceState:
         self._rng = rng
         self._oauth2: OAuth2Memory | None = None
         self.breakers = Breakers(config.breaker, config.name, path, emit, rng)
+        self.memory = Memory()
         self.roster = Roster(config, path, emit, rng, trio.current_time())
         self._tune(config, None)
 
