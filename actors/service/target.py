@@ -193,9 +193,9 @@ def check_headers(headers: Headers | None) -> tuple[tuple[str, str], ...]:
     if headers is None:
         return ()
     checked = []
-    for name, value in _header_pairs(headers):
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise InvalidRequest(f"{name!r:.80} is not a header name: letters, digits and '-'")
+    for number, (name, value) in enumerate(_header_pairs(headers), 1):
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):  # not quoted: it may be "Authorization: Bearer ..."
+            raise InvalidRequest(f"the name of header number {number} is none: letters, digits and '-', and no value")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise InvalidRequest(f"the value of header {name!r} must be text without line breaks or controls")
         if name.lower() in OUR_HEADERS:

@@ -6,7 +6,10 @@ A context costs 18 ms and 0.8 MB: one for each service would cost a runtime with
 from __future__ import annotations
 
 import logging
+import os
 import ssl
+import sys
+from pathlib import Path
 
 from ..config import TLSConfig
 
@@ -38,7 +41,11 @@ class TLSContexts:
 
 
 def _make(config: TLSConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=config.ca_file)
+    cafile, capath = (config.ca_file, None) if config.ca_file is not None else _of_the_system()
+    context = ssl.create_default_context(cafile=cafile, capath=capath)
+    if context.keylog_filename is not None:  # the keys of all connections, for whoever can read that file
+        context.keylog_filename = None  # type: ignore[assignment]
+        _logger.warning("SSLKEYLOGFILE is set in the environment, and not followed: no keys are written")
     context.minimum_version = _VERSIONS[config.min_version]
     if config.cert_file is not None:
         context.load_cert_chain(config.cert_file, config.key_file)
@@ -47,3 +54,20 @@ def _make(config: TLSConfig) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _of_the_system() -> tuple[str | None, str | None]:
+    """Where OpenSSL was built to find the authorities of the system, whatever the environment says.
+
+    Whoever can set a variable of the environment could else have us trust him. Where that place is not there (as in a
+    Python that was built elsewhere), or is none (Windows), it is Python that finds them, by its own rules.
+    """
+    paths = ssl.get_default_verify_paths()
+    cafile = paths.openssl_cafile if Path(paths.openssl_cafile).is_file() else None
+    capath = paths.openssl_capath if Path(paths.openssl_capath).is_dir() else None
+    if sys.platform == "win32" or cafile is capath is None:
+        return None, None
+    ignored = [name for name in (paths.openssl_cafile_env, paths.openssl_capath_env) if name in os.environ]
+    if ignored:
+        _logger.info("%s of the environment is not read: name the file as tls.ca_file", " and ".join(ignored))
+    return cafile, capath

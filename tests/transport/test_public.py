@@ -89,9 +89,8 @@ def authority(monkeypatch, tmp_path):
     ca = trustme.CA()
     path = tmp_path / "ca.pem"
     ca.cert_pem.write_to_path(path)
-    paths = ssl.get_default_verify_paths()._replace(cafile=str(path), openssl_cafile=str(path), capath=None)
+    paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(path), openssl_capath="/nowhere")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
-    monkeypatch.setenv("SSL_CERT_FILE", str(path))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("cdn.example.com").configure_cert(context)
     return context
