@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..errors import ErrorCode
 from .check import Count, FromZero, HeaderName, Path, Pause, Positive, between
+from .condition import Status
 from .record import Record
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class TimeoutConfig(Record, frozen=True, forbid_unknown_fields=True):
 
 
 class HealthCheckConfig(Record, frozen=True, forbid_unknown_fields=True):
-    """Active health checks of each instance."""
+    """Active health checks of each instance: how often, how, and what is believed of the outcomes."""
 
     path: Path = "/health"
     interval: Pause = 10.0
@@ -115,12 +116,21 @@ class HealthCheckConfig(Record, frozen=True, forbid_unknown_fields=True):
     unhealthy_threshold: Count = 3
     """Failures in a row that take a healthy one out. (The very first check decides by itself.)"""
     jitter: Annotated[float, between(0, 1)] = 0.1
-    """Share of the interval by which each wait is spread, to both sides."""
+    """Share of the interval by which each wait is spread, to both sides. The first check of an instance comes within
+    that share after its registration, the second at any time within the interval after that: so neither the instances
+    of a service are checked all at once, nor do many clients check it all at once. 0: to the second."""
     statuses: tuple[Annotated[int, between(100, 599)], Annotated[int, between(100, 599)]] = (200, 399)
     """The first and the last status that count as healthy."""
+    unhealthy_statuses: Sequence[Status] = ()
+    """Those by which an instance takes itself out: it is unhealthy at once, without a threshold. Numbers, ``"4xx"``,
+    ``"5xx"``."""
+    kind: Literal["http", "tcp"] = "http"
+    """``tcp`` only connects: somebody listens. (No TLS, nothing is sent, and ``path`` and statuses mean nothing.)"""
 
     @classmethod
     def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
         """At least one status is healthy."""
         if record.statuses and record.statuses[0] > record.statuses[1]:
             yield "statuses", f"the first must not be above the last, as in {list(record.statuses)}"
+        if record.kind == "tcp" and record.unhealthy_statuses:
+            yield "unhealthy_statuses", 'a check that only connects sees none: leave them out, or use kind = "http"'

@@ -170,6 +170,9 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         if record.allowed_hosts and proxy is not None:
             text = "cannot be had behind a proxy, which resolves names itself: configure these hosts as services"
             yield "allowed_hosts", text
+        check = record.health_check
+        if proxy is not None and isinstance(check, HealthCheckConfig) and check.kind == "tcp":
+            yield "health_check.kind", 'a proxy is no way for a check that only connects: use kind = "http"'
         if record.http2 and (problem := missing_extra("h2", "http2")) is not None:
             yield "http2", problem
         yield from twice(record.instances)

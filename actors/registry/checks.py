@@ -1,4 +1,4 @@
-"""Active health checks: the registry's background tasks, one for each service, and the checks on demand.
+"""Active health checks: the registry's background tasks, one for each instance, and the checks on demand.
 
 They are the only ones in the registry that wait for anybody. What they find changes the health of instances here; which
 instances there are is the actor's affair.
@@ -56,15 +56,20 @@ class Checks:
 
     def begin(self, entry: Entry) -> None:
         """Check a service from now on, if that is configured."""
+        for own in entry.instances:
+            self.added(entry, own)
+
+    def added(self, entry: Entry, id: str) -> None:
+        """The instance is new."""
         if entry.check is not None and self._by_themselves:
-            entry.scope = trio.CancelScope()
-            self._ctx.start_soon(self._for_ever, entry, entry.check, entry.scope)
+            scope = entry.scopes[id] = trio.CancelScope()
+            self._ctx.start_soon(self._for_ever, entry, id, entry.check, scope)
 
     def end(self, entry: Entry, reason: str) -> None:
-        """Stop the task that checks a service, if there is one."""
-        if entry.scope is not None:
-            entry.scope.cancel(reason=reason)
-            entry.scope = None
+        """Stop the tasks that check a service."""
+        for scope in entry.scopes.values():
+            scope.cancel(reason=reason)
+        entry.scopes.clear()
 
     def configure(self, entry: Entry, check: HealthCheckConfig | None) -> bool:
         """Check it in this way from now on. True if that has changed the health of an instance."""
@@ -88,6 +93,8 @@ class Checks:
     def removed(self, entry: Entry, id: str) -> None:
         """The instance is not there any more."""
         entry.trackers.pop(id, None)
+        if id in entry.scopes:
+            entry.scopes.pop(id).cancel(reason="the instance is gone")
         self._end_probes(entry, id, "the instance is gone")
 
     async def check(self, entry: Entry) -> HealthCheckResult:
@@ -107,16 +114,18 @@ class Checks:
             self._doors[way] = self._open_door(entry.config)
         return self._doors[way]
 
-    async def _for_ever(self, entry: Entry, check: HealthCheckConfig, scope: trio.CancelScope) -> None:
-        """All instances at once, then a pause: jittered, so that many processes do not check in step."""
-        rng = self._ctx.rng
+    async def _for_ever(self, entry: Entry, id: str, check: HealthCheckConfig, scope: trio.CancelScope) -> None:
+        """One instance, which waits for no other. See `HealthCheckConfig.jitter`."""
+        random, interval, jitter = self._ctx.rng.random, check.interval, check.jitter
         with scope:
-            await trio.sleep(check.interval * check.jitter * rng.random())
+            await trio.sleep(interval * jitter * random())
+            pause = interval * random() if jitter else interval
             while True:
-                # From one beginning to the next: an instance that does not answer must not make all checks rarer.
-                due = trio.current_time() + check.interval * (1.0 + check.jitter * (2.0 * rng.random() - 1.0))
-                await self._all(entry, check)
+                # From one beginning to the next: an instance that does not answer must not make its checks rarer.
+                due = trio.current_time() + pause
+                await self._one(entry, entry.instances[id], check, {})
                 await trio.sleep_until(due)
+                pause = interval * (1.0 + jitter * (2.0 * random() - 1.0))
 
     async def _all(self, entry: Entry, check: HealthCheckConfig) -> list[HealthCheckResult]:
         """Check all instances concurrently; each outcome counts at once, whoever else lets us wait."""
@@ -134,7 +143,8 @@ class Checks:
         with trio.CancelScope() as scope:
             underway.add(scope)
             try:
-                results[instance.id] = result = await probe(self._door_to(entry), instance, check)
+                result, decisive = await probe(self._door_to(entry), instance, check)
+                results[instance.id] = result
             finally:
                 underway.discard(scope)
                 if not underway and entry.probes.get(instance.id) is underway:
@@ -144,17 +154,25 @@ class Checks:
         known = entry.instances.get(instance.id)
         # It may have gone, or moved, or be checked in another way by now: then this says nothing of it.
         if entry.check is check and known is not None and _same(known, instance):
-            self._observed(entry, known, check, result)
+            self._observed(entry, known, check, result, decisive=decisive)
 
     def _observed(
-        self, entry: Entry, known: ServiceInstance, check: HealthCheckConfig, result: HealthCheckResult
+        self,
+        entry: Entry,
+        known: ServiceInstance,
+        check: HealthCheckConfig,
+        result: HealthCheckResult,
+        *,
+        decisive: bool,
     ) -> None:
+        if result.status is HealthStatus.UNKNOWN:
+            return
         tracker = entry.trackers.get(known.id)
         if tracker is None:
             tracker = HealthTracker(check.healthy_threshold, check.unhealthy_threshold)
             entry.trackers[known.id] = tracker
         healthy = result.status is HealthStatus.HEALTHY
-        tracker.observe(healthy, trio.current_time())
+        tracker.observe(healthy, trio.current_time(), decisive=decisive)
         if healthy:
             known = entry.instances[known.id] = msgspec.structs.replace(known, last_seen=wall_time())
         if self._set(entry, known, tracker.status, result.detail):

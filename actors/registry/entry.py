@@ -59,8 +59,8 @@ class Entry:
         self.trackers: dict[str, HealthTracker] = {}
         self.probes: dict[str, set[trio.CancelScope]] = {}
         """Checks under way, by instance: they end with it."""
-        self.scope: trio.CancelScope | None = None
-        """Of the task that checks its health."""
+        self.scopes: dict[str, trio.CancelScope] = {}
+        """Of the tasks that check the health of its instances, each in its own time."""
 
     def named(self, id: str) -> tuple[ServiceInstance | None, tuple[str, ...]]:
         """An instance as the first of those says who name it, and all of their names."""

@@ -157,6 +157,7 @@ class Members:
         entry.instances[said.id] = put
         if known is None:
             self._emit(InstanceRegistered, put)
+            self._checks.added(entry, said.id)
         elif (known.endpoint, known.address) != (said.endpoint, said.address):
             self._checks.moved(entry, said.id)
         return known is None or msgspec.structs.replace(put, last_seen=known.last_seen) != known

@@ -20,7 +20,7 @@ from . import head
 from .connection import Connection
 from .door import Reply
 from .inflate import inflater_for
-from .link import connect
+from .link import connect, touch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -127,6 +127,11 @@ class DirectDoor:
         if trio.current_time() >= deadline:
             raise trio.TooSlowError
         raise TransportError(f"no connection to {to.authority} within {timeout:g} s", processed="no")
+
+    async def reach(self, to: Target) -> bool:
+        """See `Door.reach`."""
+        await touch(to)
+        return True
 
     def keep_only(self, targets: set[Target]) -> None:
         """Close what is idle to other instances now, and what is in use when its exchange has ended."""

@@ -132,6 +132,10 @@ class Door(Protocol):
         """
         ...
 
+    async def reach(self, to: Target) -> bool:
+        """Connect by TCP, and close again; False if it makes no connections of its own. Raises TransportError."""
+        ...
+
     def keep_only(self, targets: set[Target]) -> None:
         """The instances are these now: connections to others are of no use any more."""
         ...

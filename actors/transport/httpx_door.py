@@ -21,6 +21,7 @@ from .httpx_lanes import Lanes
 from .httpx_library import Body, library_of
 from .httpx_trip import Trip
 from .inflate import inflater_for
+from .link import touch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -93,6 +94,13 @@ class HttpxDoor:
         except BaseException:
             await exchange.end(whole=False)
             raise
+
+    async def reach(self, to: Target) -> bool:
+        """See `Door.reach`. Past a transport that is the user's there is no network."""
+        if not self.lanes.owned:
+            return False
+        await touch(to)
+        return True
 
     def keep_only(self, targets: set[Target]) -> None:
         """See `Door.keep_only`. A transport that is the user's keeps its connections to itself."""

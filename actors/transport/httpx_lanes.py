@@ -62,7 +62,7 @@ class Lanes:
 
     def __init__(self, make: Callable[[], AsyncTransport], *, owned: bool, http2: bool = False) -> None:
         self._make = make
-        self._owned = owned
+        self.owned = owned
         self._http2 = http2
         self._open = True
         self._lanes: dict[Target | None, Lane] = {}
@@ -71,7 +71,7 @@ class Lanes:
 
     def enter(self, to: Target) -> Lane:
         """The lane of an exchange, which is to be left again. Raises what `make` raises."""
-        key = to if self._owned else None
+        key = to if self.owned else None
         lane = self._lanes.get(key)
         if lane is not None and self._http2 and (lane.busy >= _MOST_STREAMS or lane.taken >= _MOST_REQUESTS):
             self._retire(to)
@@ -90,7 +90,7 @@ class Lanes:
         lane.busy -= 1
         if not whole:
             await trip.hang_up(shared=self._http2)
-        if not self._owned:
+        if not self.owned:
             return
         if not whole and self._lanes.get(to) is lane and self._spoiled(lane, trip):
             self._retire(to)
@@ -107,7 +107,7 @@ class Lanes:
 
     def keep_only(self, targets: set[Target]) -> None:
         """Other instances have gone: what is idle is closed with the next exchange, the rest with its own."""
-        if self._owned:
+        if self.owned:
             for to in [one for one in self._lanes if one not in targets]:
                 self._retire(to)
 
@@ -120,7 +120,7 @@ class Lanes:
     async def aclose(self) -> None:
         """Close what is idle now, and each of the others when the exchanges on it have ended."""
         self._open = False
-        if self._owned:
+        if self.owned:
             for to in list(self._lanes):
                 self._retire(to)
             await self._close()

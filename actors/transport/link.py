@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from ..errors import TransportError
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
@@ -203,3 +205,12 @@ async def connect(to: Target, tls: ssl.SSLContext | None) -> Link:
         link.close()
         raise
     return TLSLink(secure)
+
+
+async def touch(to: Target) -> None:
+    """Connect to an instance by TCP, and close again: somebody listens there. Raises TransportError."""
+    try:
+        stream = await trio.open_tcp_stream(to.address or to.host, to.port)
+    except (OSError, UnicodeError) as error:
+        raise TransportError(f"no connection to {to.authority}: {type(error).__name__}", processed="no") from error
+    stream.socket.close()

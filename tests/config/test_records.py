@@ -139,6 +139,20 @@ BAD = [
     (BreakerConfig, {"failure_threshold": 0}, "failure_threshold: must be a whole number of at least 1, not 0"),
     (BreakerConfig, {"reset_timeout": 0}, "reset_timeout: must be more than 0, not 0"),
     (BreakerConfig, {"half_open_max_requests": 0}, "half_open_max_requests: must be a whole number of at least 1"),
+    (
+        HealthCheckConfig,
+        {"kind": "tcp", "unhealthy_statuses": [503]},
+        "unhealthy_statuses: a check that only connects sees none: leave them out, or use kind = .http.",
+    ),
+    (HealthCheckConfig, {"unhealthy_statuses": ["6xx"]}, "unhealthy_statuses.0.: must be an HTTP status"),
+    (HealthCheckConfig, {"kind": "udp"}, "kind: must be one of 'http', 'tcp', not 'udp'"),
+    (
+        ServiceConfig,
+        {"proxy": ProxyConfig("http://127.0.0.1:3128"), "health_check": HealthCheckConfig(kind="tcp")},
+        "health_check.kind: a proxy is no way for a check that only connects",
+    ),
+    (ServiceConfig, {"panic_threshold": 1.5}, "panic_threshold: must be from 0 to 1, not 1.5"),
+    (ServiceConfig, {"slow_start": 0}, "slow_start: must be from 0.001 to"),
     (OutlierConfig, {"max_ejected": 0}, "max_ejected: must be from 0.001 to 1, not 0"),
     (
         OutlierConfig,

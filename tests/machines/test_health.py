@@ -38,6 +38,16 @@ def test_the_first_check_decides(ok, status):
     assert (tracker.status, tracker.since) == (status, 3.0)
 
 
+@pytest.mark.parametrize("ok", [True, False])
+def test_a_decisive_one_needs_no_others(ok):
+    tracker = HealthTracker(rise=9, fall=9)
+    tracker.observe(not ok, 0.0)
+    assert not tracker.observe(ok, 1.0)
+    assert tracker.observe(ok, 2.0, decisive=True)
+    assert tracker.status is (HEALTHY if ok else UNHEALTHY)
+    assert not tracker.observe(ok, 3.0, decisive=True)
+
+
 def test_one_that_flaps_keeps_its_status():
     tracker = HealthTracker(rise=2, fall=2)
     tracker.observe(True, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 
 import pytest
 import trio
@@ -88,8 +89,31 @@ async def test_jitter_keeps_within_its_bounds_and_is_there(autojump_clock, seed)
         times = upstream.times
     gaps = [later - at for at, later in itertools.pairwise(times)]
     assert 0.0 <= times[0] - begun <= 2.0
-    assert all(8.0 <= gap <= 12.0 for gap in gaps)
-    assert max(gaps) - min(gaps) > 1.0
+    assert 0.0 <= gaps[0] <= 10.0
+    assert all(8.0 <= gap <= 12.0 for gap in gaps[1:])
+    assert max(gaps[1:]) - min(gaps[1:]) > 1.0
+
+
+async def test_jitter_spreads_the_instances_over_the_interval(autojump_clock) -> None:
+    many = tuple(sg.InstanceConfig(f"http://{i}.test") for i in range(100))
+    async with running(200, instances=many, health_check=checks(interval=10.0, jitter=0.1)) as (_, upstream):
+        begun = trio.current_time()
+        await trio.sleep(1)
+        assert len({one.url.host for one in upstream.requests}) == 100  # the first verdicts do not wait for that
+        await trio.sleep(99)
+        last = [at - begun - 90 for at in upstream.times if at - begun > 90]
+    assert all(sum(second <= at < second + 1 for at in last) <= 25 for second in range(10))
+
+
+async def test_an_instance_that_hangs_delays_no_check_of_another(autojump_clock) -> None:
+    def answer(request):
+        return hang if request.url.host == "a.test" else 200
+
+    config = checks(interval=1.0, timeout=30.0)
+    async with running(answer, instances=BOTH, health_check=config) as (_, upstream):
+        await trio.sleep(10.5)
+        assert [one.url.host for one in upstream.requests].count("b.test") == 11
+        assert await health(upstream.runtime) == {"a": UNKNOWN, "b": HEALTHY}
 
 
 async def test_checks_that_take_longer_than_their_interval_follow_each_other(autojump_clock) -> None:
@@ -104,13 +128,15 @@ async def test_instances_are_checked_at_once_and_not_one_after_the_other(autojum
         assert upstream.running == 2
 
 
-async def test_an_instance_that_is_registered_later_is_checked_from_the_next_round(autojump_clock) -> None:
+async def test_an_instance_that_is_registered_later_is_checked_at_once(autojump_clock) -> None:
     async with running(200, instances=(), health_check=checks()) as (_, upstream):
         await trio.sleep(15)
         assert not upstream.requests
         await upstream.runtime.registry.register(sg.ServiceInstance("a", "svc", endpoint=A))
-        await trio.sleep(10)
+        await trio.sleep(0.1)
         assert await health(upstream.runtime) == {"a": HEALTHY}
+        await upstream.runtime.registry.register(sg.ServiceInstance("a", "svc", endpoint=A))
+        assert checkers() == 1  # once more is no other instance
 
 
 async def test_a_registry_that_does_not_check_does_not_but_can_be_asked_to(autojump_clock) -> None:
@@ -193,6 +219,45 @@ async def test_statuses_say_what_is_healthy(autojump_clock, statuses, status, ex
     async with running(status, health_check=checks(statuses=statuses)) as (_, upstream):
         await trio.sleep(1)
         assert set((await health(upstream.runtime)).values()) == {expected}
+
+
+@pytest.mark.parametrize(("listed", "expected"), [([503], "hhu"), (["5xx"], "huu"), ([418], "hhh")])
+async def test_some_statuses_are_unhealthy_at_once(autojump_clock, listed, expected) -> None:
+    answers = scripted({"a.test": [200, 500, 503]})
+    config = checks(interval=1.0, unhealthy_threshold=9, unhealthy_statuses=listed)
+    async with running(answers, base_url=A, health_check=config) as (_, upstream):
+        said = []
+        for _ in range(3):
+            await trio.sleep(0.5)
+            said.append((await health(upstream.runtime))[A].value[0])
+            await trio.sleep(0.5)
+        assert "".join(said) == expected
+
+
+async def test_it_takes_the_threshold_to_come_back_from_there(autojump_clock) -> None:
+    answers = scripted({"a.test": [200, 503, 200]})
+    config = checks(interval=1.0, healthy_threshold=3, unhealthy_statuses=[503])
+    async with running(answers, base_url=A, health_check=config) as (_, upstream):
+        await trio.sleep(3.5)
+        assert await health(upstream.runtime) == {A: UNHEALTHY}
+        await trio.sleep(1)
+        assert await health(upstream.runtime) == {A: HEALTHY}
+
+
+async def test_one_that_flaps_publishes_at_most_once_an_interval(autojump_clock) -> None:
+    """Up for a second, down for a second, and the most nervous of thresholds."""
+
+    def answer(request):
+        return 200 if trio.current_time() % 2 < 1 else 503
+
+    config = checks(interval=5.0, jitter=0.1, healthy_threshold=1, unhealthy_threshold=1)
+    async with (
+        running(answer, base_url=A, health_check=config) as (_, upstream),
+        upstream.runtime.registry.watch("svc") as changes,
+    ):
+        first = await anext(changes)
+        await trio.sleep(500)
+        assert 10 < (await anext(changes)).version - first.version <= 500 / 4.5 + 1
 
 
 async def test_last_seen_is_the_last_good_check(autojump_clock) -> None:
@@ -441,7 +506,7 @@ async def test_checks_on_demand_do_not_keep_the_registry_from_its_work(autojump_
             assert trio.current_time() == begun
             nursery.cancel_scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
-        assert upstream.running == 1  # that of the interval: who has gone is not asked for any more
+        assert upstream.running == 2  # those of the interval: who has gone is not asked for any more
 
 
 # ---- on real sockets
@@ -464,16 +529,68 @@ async def test_a_peer_that_does_not_answer_is_unhealthy_after_the_timeout(autoju
     assert result.latency == pytest.approx(2.0)
 
 
-async def checked(peer):
+async def checked(peer, **fields):
     async with serve(peer) as server:
-        config = sg.ServiceConfig("svc", server.url, health_check=checks())
+        config = sg.ServiceConfig("svc", server.url, health_check=checks(**fields))
         quiet = sg.RegistryConfig(check_health=False)
         async with sg.open_runtime(sg.RuntimeConfig((config,), metrics=QUIET, registry=quiet)) as runtime:
             return await runtime.health.check("svc")
 
 
-async def test_nobody_there_is_unhealthy() -> None:
-    config = sg.ServiceConfig("svc", f"http://127.0.0.1:{unused_port()}", health_check=checks())
+@pytest.mark.parametrize("peer", [garbage(), never_answers(), closes_at_once(), resets()])
+async def test_whoever_listens_is_healthy_where_a_check_only_connects(peer) -> None:
+    result = await checked(peer, kind="tcp")
+    assert (result.status, result.instances[0].detail) == (HEALTHY, "connected")
+
+
+async def test_a_check_that_only_connects_sends_nothing_and_leaves_nothing_open() -> None:
+    async with http_server(lambda received: (200, {}, b"ok")) as server:
+        config = sg.ServiceConfig("svc", server.url, health_check=checks(kind="tcp", interval=0.01))
+        async with sg.open_runtime(sg.RuntimeConfig((config,), metrics=QUIET)) as runtime:
+            while server.accepted < 5:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            assert await health(runtime) == {server.url: HEALTHY}
+        with trio.fail_after(5):
+            while server.open:
+                await trio.testing.wait_all_tasks_blocked()
+        assert not server.log
+
+
+async def test_a_connection_that_does_not_come_about_is_unhealthy_after_the_timeout(autojump_clock) -> None:
+    backlog = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = backlog.getsockname()[1]
+    filling = [socket.socket() for _ in range(4)]  # its queue is full then, and SYNs are dropped
+    for one in filling:
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", port))
+    config = sg.ServiceConfig("svc", f"http://127.0.0.1:{port}", health_check=checks(kind="tcp"))
+    quiet = sg.RegistryConfig(check_health=False)
+    async with sg.open_runtime(sg.RuntimeConfig((config,), metrics=QUIET, registry=quiet)) as runtime:
+        result = await runtime.health.check("svc")
+    assert (result.status, result.instances[0].detail) == (UNHEALTHY, "no answer within 2 s")
+    for one in (backlog, *filling):
+        one.close()
+
+
+async def test_past_a_transport_of_the_users_nothing_can_be_connected_to_and_nothing_is_known() -> None:
+    async with running(200, base_url=A, health_check=checks(kind="tcp")) as (service, upstream):
+        result = await upstream.runtime.health.check("svc")
+        assert (result.status, result.instances[0].status) == (UNKNOWN, UNKNOWN)
+        assert result.instances[0].detail == "the transport that was passed in makes no connections"
+        assert await health(upstream.runtime) == {A: UNKNOWN}
+        assert (await service.get("/")).status == 200
+
+
+async def test_a_check_that_only_connects_does_so_for_http2_too() -> None:
+    async with serve(closes_at_once()) as server:
+        config = sg.ServiceConfig("svc", server.url, http2=True, health_check=checks(kind="tcp", interval=1000.0))
+        async with sg.open_runtime(sg.RuntimeConfig((config,), metrics=QUIET)) as runtime:
+            assert (await runtime.health.check("svc")).status is HEALTHY
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+async def test_nobody_there_is_unhealthy(kind) -> None:
+    config = sg.ServiceConfig("svc", f"http://127.0.0.1:{unused_port()}", health_check=checks(kind=kind))
     quiet = sg.RegistryConfig(check_health=False)
     async with sg.open_runtime(sg.RuntimeConfig((config,), metrics=QUIET, registry=quiet)) as runtime:
         result = await runtime.health.check("svc")

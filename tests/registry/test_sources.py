@@ -309,6 +309,7 @@ async def test_what_is_absent_goes_when_it_fails_its_check_and_comes_back_as_a_n
             await trio.sleep(11)
             assert await known(upstream) == {}
             assert [one.instance for one in drain(events) if isinstance(one, InstanceDeregistered)] == ["a"]
+        answers.append(hang)
         await scripted.say("one", {"a": 1.0})
         (back,) = await upstream.runtime.registry.discover("svc")
         assert back.health is sg.HealthStatus.UNKNOWN
