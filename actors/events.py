@@ -141,6 +141,20 @@ class SourceRecovered(Event, frozen=True, kw_only=True, tag=True):
     instances: int
 
 
+class AdvertMade(Event, frozen=True, kw_only=True, tag=True):
+    """An instance of our own stands where others look for it."""
+
+    key: str
+
+
+class AdvertFailed(Event, frozen=True, kw_only=True, tag=True):
+    """It cannot be kept there at present, which is tried again; or not be taken back at the end."""
+
+    level = logging.WARNING
+    key: str
+    error: str
+
+
 class LeaseExpired(Event, frozen=True, kw_only=True, tag=True):
     """An instance was registered for a time, and has not been heard of in that time."""
 

@@ -20,10 +20,13 @@ from switchgear.actors.config import BearerAuth as BearerAuth
 from switchgear.actors.config import BreakerConfig as BreakerConfig
 from switchgear.actors.config import BulkheadConfig as BulkheadConfig
 from switchgear.actors.config import CacheFallback as CacheFallback
+from switchgear.actors.config import ConsulSource as ConsulSource
 from switchgear.actors.config import CustomAuth as CustomAuth
 from switchgear.actors.config import DefaultFallback as DefaultFallback
 from switchgear.actors.config import DegradeFallback as DegradeFallback
 from switchgear.actors.config import DnsSource as DnsSource
+from switchgear.actors.config import EtcdAdvert as EtcdAdvert
+from switchgear.actors.config import EtcdSource as EtcdSource
 from switchgear.actors.config import FileSource as FileSource
 from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
 from switchgear.actors.config import HedgeConfig as HedgeConfig

@@ -9,15 +9,19 @@ from .bulkhead import AimdConfig as AimdConfig
 from .bulkhead import BulkheadConfig as BulkheadConfig
 from .bulkhead import CoDelConfig as CoDelConfig
 from .bulkhead import Gradient2Config as Gradient2Config
+from .consul import ConsulSource as ConsulSource
 from .custom import CustomAuth as CustomAuth
 from .custom import register_auth as register_auth
 from .dns import DnsSource as DnsSource
 from .dns import SrvSource as SrvSource
+from .etcd import EtcdAdvert as EtcdAdvert
+from .etcd import EtcdSource as EtcdSource
 from .fallback import AlternativeFallback as AlternativeFallback
 from .fallback import CacheFallback as CacheFallback
 from .fallback import DefaultFallback as DefaultFallback
 from .fallback import DegradeFallback as DegradeFallback
 from .fallback import Fallback as Fallback
+from .instance import InstanceConfig as InstanceConfig
 from .load import Fault as Fault
 from .load import check_config as check_config
 from .load import load_config as load_config
@@ -40,6 +44,5 @@ from .runtime import RuntimeConfig as RuntimeConfig
 from .secret import Secret as Secret
 from .service import ServiceConfig as ServiceConfig
 from .sources import FileSource as FileSource
-from .sources import InstanceConfig as InstanceConfig
 from .sources import Source as Source
 from .tls import TLSConfig as TLSConfig

@@ -136,6 +136,11 @@ def _path(value: str) -> str | None:
     return f"must start with '/' and have no spaces, backslashes or '#', not {shown(value)}"
 
 
+def base_path(value: str) -> str | None:
+    """What all requests are under: empty, or a path without a slash at its end."""
+    return None if re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", value) else "must be empty or a path such as /v1"
+
+
 def _host(value: str) -> str | None:
     """A name or an address to listen on. An empty one would be all that this machine has."""
     try:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from .check import Name, Positive, Url, missing_extra
+from .check import Name, Positive, Url, base_path, missing_extra
 from .record import Record
 
 if TYPE_CHECKING:
@@ -40,10 +40,6 @@ def _servers(values: Sequence[str]) -> str | None:
 
 def _srv_name(value: str) -> str | None:
     return None if _SRV.fullmatch(value) else f"must be a name such as _https._tcp.api.example.com, not {value!r:.80}"
-
-
-def _base_path(value: str) -> str | None:
-    return None if re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", value) else "must be empty or a path such as /v1"
 
 
 class _Lookup(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,5 +85,5 @@ class SrvSource(_Lookup, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     record: Annotated[str, _srv_name]
     """As ``_https._tcp.api.example.com``."""
     scheme: Literal["http", "https"] = "https"
-    path: Annotated[str, _base_path] = ""
+    path: Annotated[str, base_path] = ""
     """That all requests are under, as ``/v1``."""

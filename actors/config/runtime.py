@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from .check import Count, FromZero, HeaderText, Host, Origin, Pause, ServerToken, between, is_loopback
+from .etcd import EtcdAdvert
 from .fallback import AlternativeFallback
 from .queue import QueueConfig, QueueFallback
 from .record import Record, is_a
@@ -45,6 +46,8 @@ class RegistryConfig(Record, frozen=True, forbid_unknown_fields=True):
 
     check_health: bool = True
     """False switches off all active health checks."""
+    advertise: Sequence[EtcdAdvert] = ()
+    """Instances of our own, put where others find them."""
 
 
 class RuntimeConfig(Record, frozen=True, forbid_unknown_fields=True):

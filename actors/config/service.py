@@ -13,6 +13,7 @@ from .bulkhead import BulkheadConfig
 from .check import OUR_HEADERS, Count, ForeignHost, Headers, Name, Pause, Text, Url, between, missing_extra
 from .exposure import credential_in, exposure, is_exposed
 from .fallback import Fallback
+from .instance import InstanceConfig
 from .outlier import OutlierConfig
 from .policy import (
     HealthCheckConfig,
@@ -25,7 +26,7 @@ from .policy import (
 from .proxy import ProxyConfig
 from .record import Record
 from .secret import Secret
-from .sources import InstanceConfig, Source, confusable, twice
+from .sources import Source, confusable, twice
 from .tls import TLSConfig, unverified_problem
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-import msgspec
-
-from .check import Name, Pause, Text, Url, address_problem, between
+from .check import Name, Pause
+from .consul import ConsulSource
 from .dns import DnsSource, SrvSource
+from .etcd import EtcdSource
+from .instance import InstanceConfig
 from .record import Record
 
 if TYPE_CHECKING:
@@ -29,34 +30,6 @@ def _path(value: str) -> str | None:
     return None
 
 
-class InstanceConfig(Record, frozen=True, forbid_unknown_fields=True):
-    """One instance of a service."""
-
-    endpoint: Url
-    """Its base URL."""
-    id: Text = ""
-    """Unique in its service; the endpoint if empty."""
-    weight: Annotated[float, between(0, 1e9)] = 1.0
-    """Its share of the calls; 0 takes it out."""
-    metadata: dict[str, str] = msgspec.field(default_factory=dict)
-    version: Text = ""
-    """That of its service if empty."""
-    address: Text = ""
-    """The IP address to connect to, where it is known: the host of ``endpoint`` is not looked up then. ``Host`` and the
-    certificate stay the endpoint's."""
-
-    @property
-    def own_id(self) -> str:
-        """Its id, said or not."""
-        return self.id or self.endpoint
-
-    @classmethod
-    def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
-        """An address that the endpoint can be at."""
-        if record.address and record.endpoint and (problem := address_problem(record.address, record.endpoint)):
-            yield "address", problem
-
-
 class FileSource(Record, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="file"):
     """The ``instances`` of a ``.toml`` or ``.json`` file, read again whenever it changes.
 
@@ -72,7 +45,7 @@ class FileSource(Record, frozen=True, forbid_unknown_fields=True, tag_field="typ
     """Unique among the sources of its service."""
 
 
-Source: TypeAlias = FileSource | DnsSource | SrvSource
+Source: TypeAlias = FileSource | DnsSource | SrvSource | ConsulSource | EtcdSource
 """Any of them."""
 
 

@@ -69,7 +69,9 @@ class Registry:
         """Start the registry actor in a tree."""
         actor = partial(RegistryActor, door, check_health=config.check_health)
         ref = await system.start(actor, "registry", grace=grace)
-        return cls(ref, system.ended, SourceKeeper(system, ref, grace), system.events.publish)
+        sources = SourceKeeper(system, ref, door, grace)
+        await sources.advertise(config.advertise)
+        return cls(ref, system.ended, sources, system.events.publish)
 
     async def configure(self, config: ServiceConfig) -> Watch[InstanceSet]:
         """Take over what a service's configuration says of instances and health checks; returns the service's watch.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from contextlib import asynccontextmanager, contextmanager
 
+import httpx
 import pytest
 import trio
 
@@ -72,3 +73,25 @@ async def dnsmasq(folder, port, *options):
 
         await until(up, process)
         yield process
+
+
+@asynccontextmanager
+async def etcd(folder, port, peer_port):
+    """A cluster of one member, whose data is in a folder."""
+    here, peers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
+    command = [
+        *(program("etcd", "etcd-server"), f"--data-dir={folder}", "--log-level=error", "--unsafe-no-fsync"),
+        *(f"--listen-client-urls={here}", f"--advertise-client-urls={here}", f"--listen-peer-urls={peers}"),
+        *(f"--initial-advertise-peer-urls={peers}", f"--initial-cluster=default={peers}"),
+    ]
+    with child(command, stderr=subprocess.DEVNULL) as process:
+        async with httpx.AsyncClient(base_url=here, trust_env=False) as client:
+
+            async def up():
+                try:
+                    return (await client.get("/health")).json()["health"] == "true"
+                except httpx.TransportError:
+                    return False
+
+            await until(up, process)
+            yield client

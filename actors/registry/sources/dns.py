@@ -15,7 +15,7 @@ import trio
 from switchgear.runtime import Backoff
 
 from ...config.dns import DnsSource, server
-from ...config.sources import InstanceConfig
+from ...config.instance import InstanceConfig
 from ...errors import ConfigError
 
 if TYPE_CHECKING:

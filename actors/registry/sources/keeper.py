@@ -14,14 +14,17 @@ import trio
 
 from switchgear.runtime import ActorError, Intensity
 
+from ...config import ServiceConfig
 from .actor import FirstWord, SourceActor
+from .advert import AdvertActor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from switchgear.runtime import Ref, System
 
-    from ...config import Source
+    from ...config import EtcdAdvert, Source
+    from ...transport import Door
 
 _PATIENCE = 5.0
 """Seconds that a start waits for the first word of its sources, all of them together."""
@@ -30,9 +33,10 @@ _PATIENCE = 5.0
 class SourceKeeper:
     """All sources of a runtime."""
 
-    def __init__(self, system: System, registry: Ref, grace: float) -> None:
+    def __init__(self, system: System, registry: Ref, open_door: Callable[[ServiceConfig], Door], grace: float) -> None:
         self._system = system
         self._registry = registry
+        self._open_door = open_door
         self._grace = grace
         self._above: str | None = None  # the supervisor, once there is something for it
         self._running: dict[str, dict[str, tuple[Source, Ref]]] = {}
@@ -52,12 +56,21 @@ class SourceKeeper:
         for source in wanted:
             running = self._running.setdefault(service, {})
             if source.name not in running:
-                actor = partial(SourceActor, service, source, self._registry)
+                actor = partial(SourceActor, service, source, self._registry, self._open_door)
                 # The colon is in no name of either, so this one is unique.
                 ref = await self._system.start(
                     actor, f"{service}:{source.name}", under=await self._supervisor(), grace=self._grace
                 )
                 running[source.name] = source, ref
+
+    async def advertise(self, adverts: Sequence[EtcdAdvert]) -> None:
+        """Keep these instances of our own where others look for them."""
+        if adverts:
+            above = await self._system.supervise("adverts", intensity=Intensity(max_restarts=None))
+            for number, advert in enumerate(adverts):
+                door = self._open_door(ServiceConfig("advert", tls=advert.tls))
+                actor = partial(AdvertActor, advert, door)
+                await self._system.start(actor, str(number), under=above, grace=self._grace)
 
     async def first_words(self) -> None:
         """Wait until each source has said something, but not for long: calls should find the instances there are."""

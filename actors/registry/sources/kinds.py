@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...config import DnsSource, FileSource, SrvSource
-from . import dns, file
+from ...config import ConsulSource, DnsSource, EtcdSource, FileSource, SrvSource
+from . import consul, dns, etcd, file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .publish import Publish
 
 KINDS: dict[type[Any], Callable[[Any, Publish], Awaitable[None]]] = {
+    ConsulSource: consul.follow,
     DnsSource: dns.follow_addresses,
+    EtcdSource: etcd.follow,
     FileSource: file.follow,
     SrvSource: dns.follow_services,
 }

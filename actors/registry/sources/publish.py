@@ -10,11 +10,12 @@ from ..records import Sourced, SourceFailed
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from switchgear.runtime import Ref
 
-    from ...config import InstanceConfig
+    from ...config import InstanceConfig, TLSConfig
+    from ...transport import Door
 
 
 class Publish:
@@ -26,12 +27,22 @@ class Publish:
     told last, and the supervisor starts the function anew, with backoff. What has to outlive that goes into ``memory``.
     """
 
-    def __init__(self, registry: Ref, service: str, source: str, rng: random.Random, memory: Any) -> None:
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        registry: Ref,
+        service: str,
+        source: str,
+        rng: random.Random,
+        memory: Any,
+        door: Callable[[TLSConfig], Door],
+    ) -> None:
         self._registry = registry
         self.service = service
         """The name of the service."""
         self.rng = rng
         """For jitter."""
+        self.door = door
+        """Opens a way to a server that speaks HTTP; whoever opens it closes it."""
         self.memory = memory
         """The source's own, kept over its crashes. None at first."""
         self.heard = trio.Event()
