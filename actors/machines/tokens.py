@@ -78,7 +78,7 @@ class TokenCache(Generic[T]):
 
     __slots__ = ("_block", "_duds", "_failures", "_generation", "_rng", "_stale_block", "_token", "_under_way")
 
-    def __init__(self, rng: random.Random | None = None) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._generation = 0
         self._token: Token[T] | None = None
@@ -145,7 +145,7 @@ class TokenCache(Generic[T]):
         Args:
             now: when that was known.
             retry_after: for so many seconds there will be none, says the endpoint.
-            permanent: there will be none, until the configuration is another or `forgive` is called.
+            permanent: there will be none for those who we are now. Who asks as somebody else has another cache.
         """
         self._under_way = False
         if permanent:
@@ -156,12 +156,7 @@ class TokenCache(Generic[T]):
         self._block = now + max(at_least, self._spread(_doubled(_WAIT, self._failures)))
         self._stale_block = now + max(at_least, self._spread(_doubled(_STALE_WAIT, self._failures)))
 
-    def forgive(self) -> None:
-        """The secret is another one now: what has failed may succeed."""
-        self._failures = self._duds = 0
-        self._block = self._stale_block = -math.inf
-
-    def invalidate(self, generation: int, now: float = math.inf) -> None:
+    def invalidate(self, generation: int, now: float) -> None:
         """The service refused this one. Only it is dropped: fifty refusals of an old one cost one refresh."""
         token = self._token
         if token is None or token.generation != generation:
@@ -178,8 +173,7 @@ class TokenCache(Generic[T]):
         if expires_in is None:
             return Token(value, self._generation, math.inf, math.inf, sent_at)
         lifetime = max(0.0, expires_in)
-        chance = 0.0 if self._rng is None else self._rng.random()
-        refresh_in = lifetime - _part(_WINDOW, lifetime) - chance * _part(_JITTER, lifetime)
+        refresh_in = lifetime - _part(_WINDOW, lifetime) - self._rng.random() * _part(_JITTER, lifetime)
         expires_at = sent_at + lifetime - _part(_SKEW, lifetime)
         return Token(value, self._generation, expires_at, sent_at + refresh_in, sent_at)
 
@@ -188,7 +182,7 @@ class TokenCache(Generic[T]):
         return self._spread(_doubled(_DUD_WAIT, self._duds - 1)) if self._duds > 1 else 0.0
 
     def _spread(self, wait: float) -> float:
-        return wait if self._rng is None else wait * (1.0 + _SPREAD * self._rng.random())
+        return wait * (1.0 + _SPREAD * self._rng.random())
 
 
 def _part(bounds: tuple[float, float], lifetime: float) -> float:
