@@ -76,6 +76,7 @@ from switchgear.actors.machines.breaker import CircuitBreaker as CircuitBreaker
 from switchgear.actors.machines.bucket import TokenBucket as TokenBucket
 from switchgear.actors.machines.histogram import LatencyHistogram as LatencyHistogram
 from switchgear.actors.metrics import Metrics as Metrics
+from switchgear.actors.metrics import OperationMetrics as OperationMetrics
 from switchgear.actors.metrics import ServiceMetrics as ServiceMetrics
 from switchgear.actors.queue import Queue as Queue
 from switchgear.actors.queue import QueuedCall as QueuedCall

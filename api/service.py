@@ -384,7 +384,7 @@ class Service:
             failure = errors.InvalidRequest(f"a call from within this service's own actor: {error.args[1]}")
         else:
             return response
-        self._state.meter.refused(failure.code.value, trio.current_time())
+        self._state.refused(failure.code.value, request)
         failure.service, failure.request_id = self.name, request.request_id
         failure.attempts = request.progress.attempts
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .histogram import LatencyHistogram
+from .operations import Names, Operation, Tally
 
 
 class Delta(msgspec.Struct):
@@ -24,6 +25,8 @@ class Delta(msgspec.Struct):
     """Answers that a fallback gave, by source."""
     last_error: tuple[str, float] | None = None
     """Code and time (trio) of the latest error."""
+    operations: dict[Operation, Tally] = {}
+    """Of the calls that were made by a path template."""
     booked: bool = False
     """It has arrived at the metrics actor."""
 
@@ -31,9 +34,10 @@ class Delta(msgspec.Struct):
 class Meter:
     """Collects a `Delta`."""
 
-    __slots__ = ("_delta", "_taken", "dirty")
+    __slots__ = ("_delta", "_names", "_taken", "dirty")
 
     def __init__(self) -> None:
+        self._names: Names | None = None  # until there is an operation
         self._delta: Delta | None = None  # until something happens
         self._taken: list[Delta] = []  # perhaps still on their way
         self.dirty = False
@@ -52,6 +56,22 @@ class Meter:
             delta.errors[code] = delta.errors.get(code, 0) + 1
             delta.last_error = (code, now)
         self.dirty = True
+
+    def operated(self, operation: Operation, code: str | None, seconds: float) -> None:
+        """A call by a path template has ended, which `record` or `refused` has been told of."""
+        delta = self._delta
+        if delta is None:
+            delta = self._delta = empty()
+        tally = delta.operations.get(operation)
+        if tally is None:
+            tally = self._begun(delta, operation)
+        tally.record(code, seconds)
+        self.dirty = True
+
+    def _begun(self, delta: Delta, operation: Operation) -> Tally:
+        if self._names is None:
+            self._names = Names()
+        return delta.operations.setdefault(self._names.of(operation), Tally())
 
     def refused(self, code: str, now: float) -> None:
         """A call ended without the actor: it was full, gone, or too slow to answer."""
@@ -99,6 +119,8 @@ def add(total: Delta, more: Delta) -> None:
     ):
         for key, count in theirs.items():
             mine[key] = mine.get(key, 0) + count
+    for operation, tally in more.operations.items():
+        total.operations.setdefault(operation, Tally()).add(tally)
     if total.last_error is None or (more.last_error is not None and more.last_error[1] >= total.last_error[1]):
         total.last_error = more.last_error
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..machines.meter import Delta, add, empty
-from .records import ServiceMetrics
+from .records import OperationMetrics, ServiceMetrics
 
 if TYPE_CHECKING:
+    from ..machines.operations import Tally
     from ..service.state import ServiceState
     from ..transport import PoolStatistics
     from .records import Report
@@ -114,4 +115,15 @@ def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
         last_error=None if last is None else last[0],
         last_error_age=None if last is None else max(0.0, now - last[1]),
         uptime=now - account.since,
+        operations={" ".join(key).strip(): _operation(tally) for key, tally in total.operations.items()},
+    )
+
+
+def _operation(tally: Tally) -> OperationMetrics:
+    return OperationMetrics(
+        count=tally.count,
+        errors=sum(tally.errors.values()),
+        errors_by_code=dict(tally.errors),
+        mean=round(tally.seconds / tally.count, 6),
+        max=round(tally.longest, 6),
     )

@@ -8,6 +8,21 @@ from ..machines.meter import Delta
 from ..transport import PoolStatistics
 
 
+class OperationMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one operation of a service: a method and a path template. Times are seconds."""
+
+    count: int
+    """Calls that have ended, in whatever way, before any fallback."""
+    errors: int
+    """Of those, the ones that ended with an error."""
+    errors_by_code: dict[str, int]
+    """The same, by code."""
+    mean: float
+    """From the actor's taking a call up to its end; of one that it never took up, from its beginning."""
+    max: float
+    """The longest."""
+
+
 class ServiceMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one service since it was added. Times are seconds."""
 
@@ -53,6 +68,9 @@ class ServiceMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the service was added."""
     connections: PoolStatistics | None = None
     """Of the service's actor; None if it has had none, or is called over a transport of httpx's."""
+    operations: dict[str, OperationMetrics] = {}
+    """Of the calls that were made by a path template, by method and template, as ``GET /users/{id}``: never by path.
+    The first hundred have a name, all others together are ``other``."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

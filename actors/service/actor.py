@@ -110,7 +110,10 @@ class ServiceActor(Actor):
         stream = request.stream
         if stream is not None and stream.handed:  # how long it was read is no latency of the service's
             latency = stream.elapsed
-        self._state.meter.record(code, latency, attempts=request.progress.attempts, now=now)
+        meter = self._state.meter
+        meter.record(code, latency, attempts=request.progress.attempts, now=now)
+        if request.template is not None:
+            meter.operated((request.method, request.template), code, latency)
         if not self._shipping:
             self._shipping = True
             self._ctx.start_soon(self._ship)

@@ -98,6 +98,13 @@ class ServiceState:
             self._oauth2 = OAuth2Memory(self.name, self.path, self._emit, self.known)
         return self._oauth2
 
+    def refused(self, code: str, request: Request) -> None:
+        """A call ended without the actor."""
+        now = trio.current_time()
+        self.meter.refused(code, now)
+        if request.template is not None:
+            self.meter.operated((request.method, request.template), code, now - request.started)
+
     def ship(self, metrics: Ref) -> None:
         """Report what has happened since the last time. What finds no room is kept, and reported with the next."""
         if not self.meter.dirty:

@@ -24,6 +24,9 @@ def plain(deltas):
         "refused": Counter(total.refused),
         "fallbacks": Counter(total.fallbacks),
         "last_error": total.last_error,
+        "operations": {
+            key: (one.count, one.seconds, one.longest, Counter(one.errors)) for key, one in total.operations.items()
+        },
     }
 
 
@@ -46,6 +49,7 @@ class MeterMachine(RuleBasedStateMachine):
             "refused": Counter(),
             "fallbacks": Counter(),
             "last_error": None,
+            "operations": {},
         }
 
     def tick(self):
@@ -64,6 +68,20 @@ class MeterMachine(RuleBasedStateMachine):
         if code:
             self.truth["errors"][code] += 1
             self.truth["last_error"] = (code, now)
+
+    @rule(
+        method=st.sampled_from(["GET", "PUT"]),
+        template=st.sampled_from(["/a/{id}", "/b"]),
+        code=CODES,
+        seconds=st.integers(0, 9),
+    )
+    def a_call_by_a_template_ends(self, method, template, code, seconds):
+        self.tick()
+        self.meter.operated((method, template), code, float(seconds))
+        count, total, longest, errors = self.truth["operations"].get((method, template), (0, 0.0, 0.0, Counter()))
+        ended = Counter() if code is None else Counter([code])
+        one = (count + 1, total + seconds, max(longest, float(seconds)), errors + ended)
+        self.truth["operations"][method, template] = one
 
     @rule(code=st.sampled_from(["OVERLOADED", "TIMEOUT"]))
     def a_call_is_refused(self, code):
@@ -112,6 +130,7 @@ def test_a_delta_that_was_taken_changes_no_more():
     meter.record("DECODE", 1.0, attempts=1, now=2.0)
     meter.refused("OVERLOADED", 3.0)
     meter.fell_back("cache")
+    meter.operated(("GET", "/a"), None, 1.0)
     assert plain([delta]) == before
     assert plain([meter.take()])["last_error"] == ("OVERLOADED", 3.0)
 
