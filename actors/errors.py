@@ -92,7 +92,9 @@ class CircuitOpen(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """Our own bulkhead is full: more calls are under way or queued than the configuration allows. Shed load."""
+    """Our own bulkhead is full, or the call has waited in it for too long: more calls are under way or queued than the
+    configuration allows. Shed load.
+    """
 
     code = ErrorCode.OVERLOADED
     _retryable = True

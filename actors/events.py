@@ -66,6 +66,15 @@ class TokenRefreshFailed(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class ConcurrencyChanged(Event, frozen=True, kw_only=True, tag=True):
+    """So many calls at once a service is given, as its answers have taught: a quarter more or less than before."""
+
+    service: str
+    old: int
+    new: int
+    reason: str
+
+
 class ItemQueued(Event, frozen=True, kw_only=True, tag=True):
     """A call is in the queue, and its caller is told so."""
 

@@ -13,6 +13,7 @@ from importlib.metadata import version as _version
 from switchgear.actors.auth import AuthProvider as AuthProvider
 from switchgear.actors.auth import AuthRequest as AuthRequest
 from switchgear.actors.auth import Credentials as Credentials
+from switchgear.actors.config import AimdConfig as AimdConfig
 from switchgear.actors.config import AlternativeFallback as AlternativeFallback
 from switchgear.actors.config import ApiKeyAuth as ApiKeyAuth
 from switchgear.actors.config import BasicAuth as BasicAuth
@@ -20,6 +21,7 @@ from switchgear.actors.config import BearerAuth as BearerAuth
 from switchgear.actors.config import BreakerConfig as BreakerConfig
 from switchgear.actors.config import BulkheadConfig as BulkheadConfig
 from switchgear.actors.config import CacheFallback as CacheFallback
+from switchgear.actors.config import CoDelConfig as CoDelConfig
 from switchgear.actors.config import ConsulSource as ConsulSource
 from switchgear.actors.config import CustomAuth as CustomAuth
 from switchgear.actors.config import DefaultFallback as DefaultFallback
@@ -28,6 +30,7 @@ from switchgear.actors.config import DnsSource as DnsSource
 from switchgear.actors.config import EtcdAdvert as EtcdAdvert
 from switchgear.actors.config import EtcdSource as EtcdSource
 from switchgear.actors.config import FileSource as FileSource
+from switchgear.actors.config import Gradient2Config as Gradient2Config
 from switchgear.actors.config import HealthCheckConfig as HealthCheckConfig
 from switchgear.actors.config import HedgeConfig as HedgeConfig
 from switchgear.actors.config import InstanceConfig as InstanceConfig
@@ -86,6 +89,7 @@ from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
 from switchgear.actors.registry import LeaseCounts as LeaseCounts
 from switchgear.actors.registry import Registry as Registry
 from switchgear.actors.registry import SourceStatus as SourceStatus
+from switchgear.actors.service.concurrency import BulkheadStatus as BulkheadStatus
 from switchgear.actors.service.limits import LimiterStatus as LimiterStatus
 from switchgear.actors.service.messages import FailedCall as FailedCall
 from switchgear.actors.service.messages import ServiceResponse as ServiceResponse

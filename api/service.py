@@ -17,12 +17,13 @@ from switchgear.actors.service import links
 from switchgear.actors.service.abroad import Place
 from switchgear.actors.service.arguments import Content, Priority
 from switchgear.actors.service.build import build_request
+from switchgear.actors.service.concurrency import BulkheadStatus
 from switchgear.actors.service.fallback import fall_back, fresh_answer
 from switchgear.actors.service.messages import Request, ServiceResponse
 from switchgear.actors.service.stream import StreamResponse, held_open
 from switchgear.actors.service.target import Headers
 from switchgear.actors.service.template import PathValues
-from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, MailboxFull
+from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, MailboxFull, MailboxOverdue
 
 if TYPE_CHECKING:
     import random
@@ -103,6 +104,21 @@ class Service:
     def instances(self) -> InstanceStatus:
         """Which instances get calls at this moment, and which do not, and why. (`Registry.discover`: all there are.)"""
         return self._state.roster.status(trio.current_time())
+
+    @property
+    def bulkhead(self) -> BulkheadStatus:
+        """What the bulkhead does at this moment: its limit, learned or not, and how many are under way and wait."""
+        actor, concurrency = self._ref.info(), self._state.concurrency
+        mailbox = actor.mailbox
+        assert mailbox is not None  # noqa: S101 - only supervisors have none
+        return BulkheadStatus(
+            limit=concurrency.limit,
+            learned=concurrency.learner is not None,
+            in_flight=actor.in_flight,
+            queued=mailbox.depth,
+            waiting=mailbox.waiting,
+            shed=mailbox.shed,
+        )
 
     @overload
     async def request(
@@ -375,6 +391,8 @@ class Service:
             failure.__cause__ = request.progress.take()
         except MailboxFull as error:
             failure = errors.Overloaded(f"the bulkhead is full: {error.args[1]}")
+        except MailboxOverdue as error:
+            failure = errors.Overloaded(f"shed from the bulkhead's queue: {error.args[1]}")
         except ActorCrashed as error:
             failure = errors.ActorCrashed("the service's actor crashed with this call in hand")
             failure.__cause__ = Retold(error, self._state.known.scrub)

@@ -11,6 +11,7 @@ from .envelope import Ask, Tell, in_hand
 
 if TYPE_CHECKING:
     from .cell import Cell
+    from .info import ActorInfo
 
 
 @final
@@ -29,6 +30,10 @@ class Ref:
     def path(self) -> str:
         """Where the actor stands in the tree."""
         return self._cell.path
+
+    def info(self) -> ActorInfo:
+        """The actor, now: as in `System.tree`, without walking there."""
+        return self._cell.info()
 
     async def ask(self, message: Any, timeout: float | None = None, *, until: float = math.inf) -> Any:
         """Send a message and wait for its reply. Ends exactly once, whatever happens to the actor.

@@ -62,6 +62,28 @@ class BulkheadConfig(Record, frozen=True, forbid_unknown_fields=True):
     """How many calls a service may have under way and waiting."""
 
     max_concurrent: Count = 100
+    """With ``adaptive``: at the most."""
     max_queue: CountOrZero = 1000
     when_full: Literal["wait", "fail"] = "wait"
     """What a call meets that finds the queue full: wait for room within its deadline, or Overloaded at once."""
+    max_wait: Positive | None = None
+    """A call that has waited for so long, in the queue or for room in it, is Overloaded. None: its deadline counts."""
+    codel: CoDelConfig | None = None
+    """Wait less, and the last first, while there are more calls than the service keeps up with."""
+    adaptive: AimdConfig | Gradient2Config | None = None
+    """Learn how many calls at once the service takes. None: always ``max_concurrent``."""
+
+    @classmethod
+    def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
+        """Nothing that could never have an effect."""
+        most, adaptive, codel, max_wait = record.max_concurrent, record.adaptive, record.codel, record.max_wait
+        least = None if adaptive is None else adaptive.min_limit
+        if most and least and least > most:
+            yield "adaptive", f"its min_limit of {least} must not be more than max_concurrent ({most}): raise that"
+        target = None if codel is None else codel.target
+        if max_wait and target and max_wait <= target:
+            yield "max_wait", f"must be more than codel.target ({target:g}), which has no effect else: leave out one"
+        if record.max_queue == 0 and record.when_full == "fail":
+            for key in ("max_wait", "codel"):
+                if getattr(record, key) is not None:
+                    yield key, "nothing waits with max_queue = 0 and when_full = 'fail': leave it out, or allow a queue"

@@ -6,6 +6,7 @@ keep the road up to date with the configuration and to tell the metrics actor, o
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,7 +64,7 @@ class ServiceActor(Actor):
         )
         self._shipping = False
         self._gate: Gate | None = None
-        self.concurrency = state.config.value.bulkhead.max_concurrent
+        self.concurrency = state.concurrency.limit
 
     async def setup(self, ctx: Context) -> None:
         """Be there. The road is built for the first call: an idle service costs no socket and little memory."""
@@ -75,7 +76,8 @@ class ServiceActor(Actor):
         self._fleet: Fleet | None = None
         self._road: Road | None = None
         self._auth: Authenticator | None = None
-        self._state.applied = self._apply
+        self._state.applied, self._state.concurrency.changed = self._apply, ctx.resize
+        self._apply()  # there may have been another configuration since the last life, which left its mailbox to us
 
     async def handle(self, message: Request) -> ServiceResponse[Any]:
         """One call, under the configuration of its beginning."""
@@ -91,8 +93,9 @@ class ServiceActor(Actor):
         config = self._state.config.value
         if self._road is not None:
             self._road = self._build(config)
-        bulkhead = config.bulkhead
-        self._ctx.resize(bulkhead.max_concurrent, capacity=bulkhead.max_queue, when_full=WhenFull(bulkhead.when_full))
+        bulkhead, concurrency = config.bulkhead, self._state.concurrency
+        self._ctx.resize(concurrency.limit, capacity=bulkhead.max_queue, when_full=WhenFull(bulkhead.when_full))
+        self._ctx.limit_waiting(math.inf if bulkhead.max_wait is None else bulkhead.max_wait, concurrency.rule)
 
     async def _metered(self, road: Road, request: Request) -> ServiceResponse[Any]:
         started = trio.current_time()
@@ -126,7 +129,7 @@ class ServiceActor(Actor):
 
     async def teardown(self) -> None:
         """Close the connections; what has not been shipped yet stays in the state for the next life."""
-        self._state.applied = self._state.limits.changed = None
+        self._state.applied = self._state.limits.changed = self._state.concurrency.changed = None
         if self._auth is not None:
             await self._auth.aclose()
         if self._door is not None:

@@ -96,6 +96,7 @@ class Road:
         self._exchange = Exchange(
             config, fleet, door, self._signed, gate=gate, signer=auth.signer, abroad=abroad, known=state.known
         )
+        self._run = state.concurrency.watch(self._exchange.run)
         self._wires = Wires(headers, config.timeout, state.known)
         self._rng = rng
 
@@ -215,7 +216,7 @@ class Road:
             sent = now
             self._fleet.begin(endpoint, sent)
             tried = True
-            reply = await self._exchange.run(request, wire, sent, chosen, token.value)
+            reply = await self._run(request, wire, sent, chosen, token.value)
             if reply.status < 400:
                 now, settled = reply.ended, True
                 if self._trusts_success:

@@ -23,6 +23,7 @@ from ..secrecy.known import Known
 from ..transport import PoolCounts
 from .breakers import Breakers
 from .cache import ResponseCache
+from .concurrency import Concurrency
 from .fleet import Memory
 from .limits import Limits
 from .outcome import Classifier
@@ -126,8 +127,10 @@ class ServiceState:
         self._tune_hedge(config.hedge)
         if old is None:
             self.limits = Limits(config, self.path, self._emit)
+            self.concurrency = Concurrency(config, self.path, self._emit)
         else:
             self.limits.tune(config, old, now)
+            self.concurrency.tune(config, old)
         if old is None or config.auth != old.auth:
             self.identity = Identity(config.auth, self._rng)
         cache = _cache_config(config)

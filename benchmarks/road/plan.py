@@ -68,6 +68,7 @@ MODULES = {
     "switchgear.actors.service.admission": ". breaker",
     "switchgear.actors.service.breakers": ". breaker",
     "switchgear.actors.service.outcome": ". breaker",
+    "switchgear.actors.service.concurrency": "road",
     "switchgear.actors.service.gate": ". limiter",
     "switchgear.actors.machines.limiter": ". limiter",
     "switchgear.actors.machines.bucket": ". limiter",

@@ -7,6 +7,7 @@ import trio
 from support.service import after, hang, in_background, outcome_of, running
 
 import switchgear as sg
+from switchgear.actors.service.road import Road
 
 
 def bulkhead(concurrent, queue, when_full="wait"):
@@ -83,6 +84,138 @@ async def test_waiting_calls_that_are_cancelled_are_never_sent(autojump_clock) -
                 await service.get("/cancelled")
         assert (await service.get("/last")).success
     assert [request.url.path for request in upstream.requests] == ["/first", "/last"]
+
+
+@pytest.mark.parametrize("when_full", ["wait", "fail"])
+async def test_a_cancelled_call_leaves_its_place_in_the_queue_at_once(when_full, autojump_clock) -> None:
+    async with (
+        running(after(5), bulkhead=bulkhead(1, 1, when_full)) as (service, upstream),
+        in_background(service, "/first"),
+    ):
+        for _ in range(3):
+            with trio.move_on_after(1):
+                await service.get("/cancelled")
+            assert service.bulkhead.queued == 0
+        async with in_background(service, "/last") as ends:
+            assert service.bulkhead.queued == 1
+        assert ends[0].elapsed == pytest.approx(7)
+    assert [request.url.path for request in upstream.requests] == ["/first", "/last"]
+
+
+# ---- waiting too long
+
+
+@pytest.mark.parametrize("queue", [0, 10])
+async def test_who_has_waited_too_long_is_told_in_that_moment(queue, autojump_clock) -> None:
+    config = sg.BulkheadConfig(1, queue, max_wait=2.0)
+    async with running(after(5), bulkhead=config) as (service, upstream):
+        async with in_background(service, "/first"):
+            begun = trio.current_time()
+            with pytest.raises(sg.Overloaded, match="waited for 2 s, and longer than 2 s is not allowed") as caught:
+                await service.get("/late")
+            assert trio.current_time() == pytest.approx(begun + 2)
+            assert (caught.value.service, caught.value.attempts, caught.value.retryable) == ("svc", 0, True)
+            with pytest.raises(sg.CallTimeout):
+                await service.get("/its own deadline is earlier".replace(" ", "-"), timeout=1)
+        assert service.bulkhead == sg.BulkheadStatus(1, learned=False, in_flight=0, queued=0, waiting=0, shed=1)
+        await trio.sleep(10)  # a tick
+        assert upstream.runtime.metrics.get("svc").errors_by_code["OVERLOADED"] == 1
+    assert len(upstream.requests) == 1
+
+
+async def test_the_fallbacks_answer_for_who_has_waited_too_long(autojump_clock) -> None:
+    config = sg.BulkheadConfig(1, max_wait=2.0)
+    async with running(after(5), bulkhead=config, fallbacks=(sg.DefaultFallback("none"),)) as (service, _):
+        async with in_background(service, "/first"):
+            response = await service.get("/late")
+        assert (response.data, response.source, response.error.code) == ("none", "default", sg.ErrorCode.OVERLOADED)
+
+
+async def overload(codel, *, seconds=10.0):
+    """Twice as many calls as there are places for; how long those waited that were served, by when they began."""
+    waits, refused = [], []
+
+    async def call(service):
+        begun = trio.current_time()
+        end = await outcome_of(service.get("/"))
+        if isinstance(end, sg.Overloaded):
+            refused.append(trio.current_time() - begun)
+        else:
+            waits.append((begun, end.elapsed - 0.1))
+
+    async with running(after(0.1), bulkhead=sg.BulkheadConfig(10, codel=codel)) as (service, _):
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            while trio.current_time() < started + seconds:
+                nursery.start_soon(call, service)
+                await trio.sleep(1 / 200)
+    return [(begun - started, wait) for begun, wait in waits], refused
+
+
+async def test_under_overload_codel_serves_quickly_whom_it_serves(autojump_clock) -> None:
+    codel = sg.CoDelConfig(target=0.12, interval=0.5)
+    waits, refused = await overload(codel)
+    assert max(wait for _, wait in waits) <= 0.5
+    assert max(wait for begun, wait in waits if begun > 1.0) <= 0.12
+    assert max(refused) <= 0.5 + 1e-9
+    assert len(waits) >= 0.95 * 10 * 100  # and no place was ever idle for that
+
+
+async def test_without_codel_all_wait_the_longer_the_later_they_come(autojump_clock) -> None:
+    waits, refused = await overload(None)
+    assert waits[-1][1] == pytest.approx(10, rel=0.1)
+    assert refused == []
+
+
+async def test_a_burst_is_no_overload_for_codel(autojump_clock) -> None:
+    config = sg.BulkheadConfig(10, codel=sg.CoDelConfig(target=0.005, interval=0.5))
+    async with running(after(0.1), bulkhead=config) as (service, _):
+        for _ in range(3):
+            async with in_background(service, *["/"] * 40) as ends:
+                pass
+            assert all(end.success for end in ends)
+
+
+async def test_codel_knows_after_another_configuration_since_when_there_is_a_queue(autojump_clock) -> None:
+    config = sg.BulkheadConfig(1, codel=sg.CoDelConfig(1.5, 9.0))
+    async with running(after(1), bulkhead=config) as (service, upstream), trio.open_nursery() as nursery:
+        ends = []
+
+        async def call():
+            ends.append(await outcome_of(service.get("/")))
+
+        nursery.start_soon(call)
+        for _ in range(4):
+            nursery.start_soon(call)  # from now on, there is always one that waits
+            await trio.sleep(0.9)
+        new = sg.BulkheadConfig(1, codel=sg.CoDelConfig(0.5, 3.9))
+        await upstream.runtime.reconfigure("svc", sg.ServiceConfig("svc", "http://svc.test", bulkhead=new))
+        nursery.start_soon(call)
+    # At 4 s the queue is older than 3.9 s: the fifth, of 2.7 s, is too late, and the last, of 3.6 s, is not.
+    late = [end for end in ends if isinstance(end, sg.Overloaded)]
+    assert (len(ends), len(late)) == (6, 1)
+    assert "waited for 1.3 s, and longer than 0.5 s" in str(late[0])
+
+
+# ---- other configurations
+
+
+async def test_a_configuration_that_comes_between_two_lives_holds_for_the_next(autojump_clock, monkeypatch) -> None:
+    """Found by reading: the mailbox kept the bounds of the life before."""
+    async with running(after(1), bulkhead=bulkhead(3, 10)) as (service, upstream):
+        with monkeypatch.context() as bug:
+            bug.setattr(Road, "call", lambda *_: 1 / 0)
+            assert isinstance(await outcome_of(service.get("/")), sg.ActorCrashed)
+        await trio.sleep(0.01)
+        assert upstream.runtime.tree().find("/services/svc").state.value == "waiting"
+        new = sg.BulkheadConfig(1, 1, "fail", max_wait=0.5)
+        await upstream.runtime.reconfigure("svc", sg.ServiceConfig("svc", "http://svc.test", bulkhead=new))
+        assert (await service.get("/")).success
+        async with in_background(service, "/1", "/2", "/3") as ends:
+            pass
+        texts = [str(end) for end in ends if isinstance(end, sg.Overloaded)]
+        assert ["full" in text for text in texts] == [True, False]
+        assert len(ends) == 3
 
 
 async def test_more_room_is_used_as_soon_as_it_is_configured(autojump_clock) -> None:
