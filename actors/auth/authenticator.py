@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .source import Grant
 
 _LONGEST = 60.0  # seconds for a flight: a source that hangs would keep all callers waiting, each to his deadline
+_CLOSING = 2.0  # seconds that a source may take to give back what it has
 _REASONS = {TokenState.EXPIRED: "they had expired", TokenState.STALE: "they expire soon"}
 
 
@@ -140,10 +141,14 @@ class Authenticator:
 
     async def aclose(self) -> None:
         """Wait for the flight that is under way, and give back what the source has."""
-        if self._source is not None:
+        if self._source is None:
+            return
+        try:
             if self._flight is not None:
                 await self._flight.landed.wait()
-            await self._source.aclose()
+        finally:
+            with trio.CancelScope(deadline=trio.current_time() + _CLOSING, shield=True):
+                await self._source.aclose()
 
     def _take_off(self) -> None:
         flight = _Flight()

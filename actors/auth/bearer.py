@@ -36,12 +36,13 @@ class FileSource(Source):
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
+        self._threads = trio.CapacityLimiter(1)
 
     async def fetch(self, previous: Grant | None) -> Grant:
         """See `Source`."""
         what = f"the token file {self._path}"
         try:
-            raw = await trio.to_thread.run_sync(_read, self._path, abandon_on_cancel=True)
+            raw = await trio.to_thread.run_sync(_read, self._path, abandon_on_cancel=True, limiter=self._threads)
         except OSError as error:
             raise AuthFailed(f"{what} cannot be read: {error.strerror}", retryable=True) from None
         try:
@@ -68,11 +69,12 @@ class FunctionSource(Source):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
+        self._threads = trio.CapacityLimiter(1)
 
     async def fetch(self, previous: Grant | None) -> Grant:
         """See `Source`."""
         try:
-            given = await called(self._function)
+            given = await called(self._function, self._threads)
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises
             raise failure_of("the function of the token", error) from None
         text, seconds = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
@@ -82,13 +84,17 @@ class FunctionSource(Source):
         """See `Source`."""
 
 
-async def called(function: Callable[..., Any]) -> Any:
-    """What a function of the user's gives: one that is not async runs in a thread, for it may block."""
+async def called(function: Callable[..., Any], threads: trio.CapacityLimiter) -> Any:
+    """What a function of the user's gives: one that is not async runs in a thread, for it may block.
+
+    ``threads`` is a limiter of its own, of one: a function that hangs keeps its thread when we have given it up, and
+    must not take more and more of those that the whole program has.
+    """
     inner = function.func if isinstance(function, partial) else function
     if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None)):  # noqa: B004 - an object whose call is async
         return await function()
     # In a tuple: what is given may have to be awaited, which trio takes for a mistake.
-    (given,) = await trio.to_thread.run_sync(lambda: (function(),), abandon_on_cancel=True)
+    (given,) = await trio.to_thread.run_sync(lambda: (function(),), abandon_on_cancel=True, limiter=threads)
     return await given if inspect.isawaitable(given) else given
 
 

@@ -13,6 +13,8 @@ from ..errors import AuthFailed, ServiceError
 
 def failure_of(what: str, error: Exception) -> AuthFailed:
     """The error for a call, of what ``what`` raised. It is always worth another try: nobody knows what went wrong."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:  # as of a nursery in it
+        (error,) = error.exceptions
     if isinstance(error, AuthFailed):  # said in our words, by whoever wants it told
         return AuthFailed(error.message, retryable=True, retry_at=error.retry_at)
     if isinstance(error, ServiceError):  # it has called a service, whose errors are fit to be told

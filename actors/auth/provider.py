@@ -129,11 +129,12 @@ class ProviderSource(Source):
 
     def __init__(self, provider: Any) -> None:
         self._refresh = provider.refresh
+        self._threads = trio.CapacityLimiter(1)
 
     async def fetch(self, previous: Grant | None) -> Grant:
         """See `Source`."""
         try:
-            seconds = await called(self._refresh)
+            seconds = await called(self._refresh, self._threads)
         except Exception as error:  # noqa: BLE001 - whatever a user's provider raises
             raise failure_of("the refresh of the authentication", error) from None
         return Grant(NOTHING, lifetime(seconds, "the refresh of the authentication"))

@@ -9,22 +9,23 @@ given back.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from ..secrecy import Masked
 from .credentials import Credentials
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..config import ServiceConfig
     from ..transport import Door
     from .oauth2 import OAuth2Memory
 
 
-class Grant(msgspec.Struct, frozen=True):
+class Grant(Masked, msgspec.Struct, frozen=True):
     """What a source gave: credentials, and the seconds for which they are good.
 
     ``expires_in`` counts from when the source was asked, which is no later than when they were issued; None: nobody
@@ -34,8 +35,9 @@ class Grant(msgspec.Struct, frozen=True):
     credentials: Credentials
     expires_in: float | None = None
 
-    def __repr__(self) -> str:
-        return f"<Grant for {'an unknown time' if self.expires_in is None else f'{self.expires_in:g} s'}>"
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """See `Masked`."""
+        yield "expires_in", self.expires_in
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 from ..errors import ConfigError
 from .check import shown
+from .function import function
 from .record import Record
 
 Factory: TypeAlias = Callable[[str], Any]
@@ -22,8 +23,8 @@ def register_auth(name: str, factory: Factory) -> None:
         factory: called with the name of the service before its first call (and again after a crash), it gives the
             provider: an `AuthProvider`, or an ``httpx.Auth``.
     """
-    if not isinstance(name, str) or not name:
-        raise ConfigError(f"the name of a kind of authentication is text, not {shown(name)}")
+    if not isinstance(name, str) or not name or ":" in name:
+        raise ConfigError(f"the name of a kind of authentication is text without a ':', not {shown(name)}")
     if not callable(factory):
         raise ConfigError(f"the factory of the authentication {name!r} is a function, not a {type(factory).__name__}")
     _registered[name] = factory
@@ -42,7 +43,8 @@ def provider_of(value: Any, service: str) -> Any:
     """The provider itself, made by its factory if it was named. Raises what the factory raises, and ConfigError."""
     if not isinstance(value, str):
         return value
-    made = _registered[value](service)
+    factory = function(value) if ":" in value else _registered[value]
+    made = factory(service)
     if problem := provider_problem(made):
         raise ConfigError(f"what the factory of the authentication {value!r} gave {problem}")
     return made
@@ -51,6 +53,12 @@ def provider_of(value: Any, service: str) -> Any:
 def _provider(value: Any) -> str | None:
     if not isinstance(value, str):
         return provider_problem(value)
+    if ":" in value:
+        try:
+            function(value)
+        except ValueError as error:
+            return str(error)
+        return None
     if value in _registered:
         return None
     return f"there is no authentication {value!r:.80}: switchgear.register_auth has to be called before"
@@ -60,7 +68,8 @@ class CustomAuth(Record, frozen=True, forbid_unknown_fields=True, tag_field="typ
     """A kind of authentication of your own, or an ``httpx.Auth``."""
 
     provider: Annotated[Any, _provider]
-    """An `AuthProvider`, an ``httpx.Auth``, or the name that one has been given by `register_auth`."""
+    """An `AuthProvider`, an ``httpx.Auth``, or the name that one has been given by `register_auth`. In a file, such a
+    name, or that of a factory as ``"package.module:name"`` (see `register_auth`)."""
 
     def __repr__(self) -> str:
         return f"CustomAuth(provider={self.__rich_repr__()[0][1]!r})"

@@ -338,8 +338,26 @@ def test_what_is_no_provider_is_refused(bad) -> None:
         sg.CustomAuth(bad)
 
 
+async def test_or_by_the_name_of_its_factory(tmp_path, monkeypatch, autojump_clock) -> None:
+    (tmp_path / "my_auth.py").write_text(
+        "class Named:\n"
+        "    def __init__(self, service):\n"
+        "        self.service = service\n"
+        "    async def authenticate(self, request):\n"
+        "        return {'X-For': self.service}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    table = {"type": "custom", "provider": "my_auth:Named"}
+    loaded = sg.load_config({"services": [{"name": "svc", "auth": table}]})
+    async with running(auth=loaded.services[0].auth) as (service, upstream):
+        await service.get("/")
+    assert upstream.header("x-for") == ["svc"]
+    with pytest.raises(sg.ConfigError, match=r"services\[0\].auth.provider: there is no 'Nobody'"):
+        sg.load_config({"services": [{"name": "svc", "auth": table | {"provider": "my_auth:Nobody"}}]})
+
+
 def test_what_cannot_be_registered_is_refused() -> None:
-    for name, factory in ((5, Plain), ("", Plain), ("x", None)):
+    for name, factory in ((5, Plain), ("", Plain), ("a:b", Plain), ("x", None)):
         with pytest.raises(sg.ConfigError):
             sg.register_auth(name, factory)
 
