@@ -170,7 +170,7 @@ async def test_nothing_of_it_is_there_in_clear(tmp_path):
     async with oauth2(rotating(), **stored(tmp_path)) as (service, _):
         await service.get("/")
     (path,) = tmp_path.iterdir()
-    assert not leaks([path.read_bytes().decode("latin-1"), path.name], "canary", "svc", "me")
+    assert not leaks([path.read_bytes().decode("latin-1"), path.name], "canary")
 
 
 async def test_the_next_process_goes_on_with_it(tmp_path):
