@@ -23,6 +23,7 @@ from switchgear.actors.registry import Health, Registry
 from switchgear.actors.secrecy.found import found
 from switchgear.actors.secrecy.known import Known
 from switchgear.actors.secrecy.logs import discreet_logs
+from switchgear.actors.secrecy.named import without_named
 from switchgear.actors.service.actor import ServiceActor
 from switchgear.actors.service.state import ServiceState
 from switchgear.actors.transport import DirectDoor, HttpxDoor, Pool, PoolCounts, TLSContexts
@@ -269,11 +270,14 @@ async def open_runtime(
     """
     if transport is not None:
         check_transport(transport)
-    settings = load_config(config)
+    try:
+        settings = load_config(config)
+    finally:
+        del config  # may have secrets as they are, and every error of the block comes through here
     known = Known()
     known.keep(*found(settings))
     with discreet_logs(known):
-        async with open_system(seed=seed, scrub=known.scrub) as system:
+        async with open_system(seed=seed, scrub=lambda text: known.scrub(without_named(text))) as system:
             doors = _Doors(transport, system.expiries, known)
             metrics = await Metrics.start(system, settings.metrics, grace=settings.grace)
             registry = await Registry.start(system, settings.registry, doors, grace=settings.grace)

@@ -62,13 +62,20 @@ def load_config(source: RuntimeConfig | Mapping[str, Any] | str | os.PathLike[st
     """
     if isinstance(source, RuntimeConfig):
         return source
-    config: RuntimeConfig = load_record(source, RuntimeConfig)
+    loaded = _load(source, RuntimeConfig)
+    del source  # may have secrets as they are: not for who shows the locals of a traceback
+    config: RuntimeConfig = _sound(*loaded)
     return config
 
 
 def load_record(source: Mapping[str, Any] | str | os.PathLike[str], struct: type[Record]) -> Any:
     """Any record, from a dict or a file. Raises ConfigError with every fault, a line each."""
-    record, faults = _load(source, struct)
+    loaded = _load(source, struct)
+    del source
+    return _sound(*loaded)
+
+
+def _sound(record: Any, faults: list[Fault]) -> Any:
     if faults:
         raise ConfigError("\n".join(map(str, faults)))
     return record

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Reader: TypeAlias = Callable[[Any], Any]
 
 
+_REFUSED = "<refused>"
 _PLAIN = re.compile(r"[\w-]{1,80}")
 
 
@@ -44,17 +45,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The base of all configuration."""
 
     def __post_init__(self) -> None:
-        faults = []
-        for key, (_, read) in fields(type(self)).items():
-            value = getattr(self, key)
-            try:
-                kept = read(value)
-            except Wrong as wrong:
-                faults.append(f"{key}{wrong.where}: {wrong.reason}")
-            else:
-                if kept is not value:  # a list becomes a tuple, a whole number a float
-                    msgspec.structs.force_setattr(self, key, kept)
-        faults = faults or [f"{key}: {reason}" for key, reason in self.cross_check(self)]
+        faults = _read_all(self) or [f"{key}: {reason}" for key, reason in self.cross_check(self)]
         if faults:
             raise ConfigError("\n".join(faults))
 
@@ -62,6 +53,25 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:  # noqa: ARG003 (those that override it do)
         """What is wrong with the fields together: key and reason. Of a `Partial`, fields may be None."""
         return iter(())
+
+
+def _read_all(record: Record) -> list[str]:
+    """What is wrong with the fields, each for itself. Those that are sound are as they are to be kept.
+
+    The others are gone: the traceback of the refusal has the record among its locals, and what was refused may be a
+    secret that was given as it is.
+    """
+    faults = []
+    for key, (_, read) in fields(type(record)).items():
+        value = getattr(record, key)
+        try:
+            kept = read(value)
+        except Wrong as wrong:
+            faults.append(f"{key}{wrong.where}: {wrong.reason}")
+            kept = _REFUSED
+        if kept is not value:  # a list becomes a tuple, a whole number a float
+            msgspec.structs.force_setattr(record, key, kept)
+    return faults
 
 
 class Partial:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import bisect
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, unquote_plus
 
+from ..config.check import OUR_HEADERS
 from .masked import MASK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..auth import Credentials
     from ..errors import ServiceError
+    from ..transport import Wire
 
 SHORTEST = 8
 """Characters. A shorter value (``admin``) would be found in texts that have nothing to do with it, and what is taken
@@ -79,6 +83,20 @@ class Known:
             text = self.scrub(error.message)
             if text != error.message:
                 error.message, error.args = text, (text,)
+
+
+def scrubbing(wire: Wire, scrub: Callable[[str], str]) -> Callable[[str], str]:
+    """What ``scrub`` does, and what is in headers and query of one request: a caller's secrets nobody else knows."""
+
+    def without(text: str) -> str:
+        known = Known()  # made when there is a text: most errors are never read
+        known.learn(*(value for name, value in wire.headers if name.lower() not in OUR_HEADERS))
+        for part in wire.target.partition("?")[2].split("&"):
+            value = part.partition("=")[2]
+            known.learn(value, unquote(value), unquote_plus(value))
+        return known.scrub(scrub(text))
+
+    return without
 
 
 class _Values:

@@ -7,13 +7,11 @@ handler would be somebody else's handler. httpcore and hpack write at DEBUG what
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
 
 from .masked import MASK
-from .names import looks_secret
+from .named import without_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,20 +19,13 @@ if TYPE_CHECKING:
     from .known import Known
 
 _HTTPCORE = ("connection", "http11", "http2", "proxy", "socks")
-_OURS = ("switchgear", *(f"switchgear.{name}" for name in ("breaker", "metrics", "service")))
+_OURS = ("switchgear", *(f"switchgear.{name}" for name in ("auth", "breaker", "metrics", "service")))
 LOGGERS = (
     *_OURS,
     *("httpx", "httpx2", "hpack.hpack", "hpack.table", "trio-websocket"),
     *(f"{library}.{name}" for library in ("httpcore", "httpcore2") for name in _HTTPCORE),
 )
 """All that are watched over. A test compares the list with the loggers that there are."""
-
-_USER = re.compile(r"(?<=://)[^/\s?#'\"]*@")
-_PARAMETER = re.compile(r"(?<=[?&])([^=&\s#'\"]+)=([^&\s#'\"]*)")
-_TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-_PAIR = re.compile(rf"\(b?['\"]([\w-]+)['\"], b?{_TEXT}")  # as in the repr of a list of headers
-_HEADER_VALUE = re.compile(rf"(Illegal header value )b?{_TEXT}")  # of h11
-_SOCKS = re.compile(r"\bauth=\(.*\)")
 
 
 @contextmanager
@@ -75,13 +66,3 @@ _FORMATTER = logging.Formatter()
 
 def _arguments(record: logging.LogRecord) -> tuple[object, ...]:
     return record.args if isinstance(record.args, tuple) else (record.args,)
-
-
-def without_named(text: str) -> str:
-    """A text without the values of parameters and headers that look like credentials, and without users of URLs."""
-    text = _USER.sub(f"{MASK}@", text)
-    text = _PARAMETER.sub(
-        lambda found: f"{found[1]}={MASK}" if looks_secret(unquote_plus(found[1])) else found[0], text
-    )
-    text = _PAIR.sub(lambda found: f"('{found[1]}', '{MASK}'" if looks_secret(found[1]) else found[0], text)
-    return _SOCKS.sub(f"auth={MASK}", _HEADER_VALUE.sub(rf"\1'{MASK}'", text))

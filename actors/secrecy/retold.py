@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ServiceError
 from .masked import MASK
+from .named import without_named
 from .sealed import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_USER = re.compile(r"(?<=://)[^/\s?#'\"]*@")
 _QUERY = re.compile(r"(?<=\w)(\?)[^\s'\"<>]*")
 
 
@@ -49,7 +49,7 @@ class Retold(Exception):
 
     def text(self, text: str) -> str:
         """Without secrets, and of URLs only hosts and paths: parameters may be secrets of the caller's."""
-        return self._scrub(_QUERY.sub(rf"\1{MASK}", _USER.sub(f"{MASK}@", text)))
+        return self._scrub(without_named(_QUERY.sub(rf"\1{MASK}", text)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RuntimeError, (str(self),)

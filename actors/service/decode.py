@@ -6,6 +6,7 @@ builtins, text becomes str, and anything else stays bytes.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..transport import Reply
 
 
+_QUOTED = re.compile(r"(Invalid enum value|Invalid value|unknown field) .*?(?=$| - at `)", re.DOTALL)  # of the body
 _kept = lru_cache(maxsize=256)(msgspec.json.Decoder)  # a decoder costs 100 times a decode of a small body
 
 
@@ -75,5 +77,6 @@ def _decode(decoder: msgspec.json.Decoder[Any], reply: Reply) -> Any:
 
 
 def _misfit(text: str) -> DecodeError:
+    text = _QUOTED.sub(r"\1 (not shown)", text)
     field = text.rpartition(" - at `")[2].rstrip("`") if " - at `" in text else "$"
     return DecodeError(f"the body does not fit the type: {text}", field=field)

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from ..errors import ResponseTooLarge, TransportError
+from ..secrecy.known import scrubbing
 from ..secrecy.retold import cause_of
 from . import head
 from .door import Reply, read_whole
@@ -125,9 +126,11 @@ class _Exchange:
         self._trip = trip
         self._library = library_of(lane.transport)
         self._body: Body | None = None
+        self._scrub = door.scrub
 
     async def send(self, wire: Wire, connect: float, max_bytes: int | None) -> _HttpxAnswer:
         """The answer, as soon as its head is there."""
+        self._scrub = scrubbing(wire, self._scrub)
         with self.errors(), self._trip.connecting:
             response = await self._lane.transport.handle_async_request(self._request(wire, connect))
             return _HttpxAnswer(self, response, max_bytes)
@@ -163,11 +166,11 @@ class _Exchange:
         except (ResponseTooLarge, TransportError):
             raise
         except self._library.tell_tales as error:
-            raise self._trip.failure(error, self._library, self._door.scrub) from None
+            raise self._trip.failure(error, self._library, self._scrub) from None
         except Exception as error:
             if self._body is not None and error is self._body.failure:  # the caller's iterator raised it
                 raise error from self._body.cause  # which httpcore has taken off it
-            raise self._trip.failure(error, self._library, self._door.scrub) from cause_of(error, self._door.scrub)
+            raise self._trip.failure(error, self._library, self._scrub) from cause_of(error, self._scrub)
 
     async def end(self, *, whole: bool) -> None:
         """Leave the lane. Shielded: what is not closed here is closed by nobody."""

@@ -11,7 +11,8 @@ import pytest
 from support.service import QUIET, Upstream
 
 import switchgear as sg
-from switchgear.actors.secrecy.logs import LOGGERS, without_named
+from switchgear.actors.secrecy.logs import LOGGERS
+from switchgear.actors.secrecy.named import without_named
 
 CANARY = "sk-Canary-4711"
 LIBRARIES = ("httpx", "httpcore", "httpx2", "httpcore2", "hpack", "h2", "hyperframe", "trio_websocket", "h11")
