@@ -16,6 +16,7 @@ from switchgear.runtime import Actor, WhenFull
 
 from ..auth import Authenticator, Surroundings, make_means
 from ..errors import ServiceError
+from ..secrecy import sealed
 from ..transport.codings import ACCEPTED
 from .abroad import Abroad
 from .drain import Drain
@@ -105,6 +106,8 @@ class ServiceActor(Actor):
             now = trio.current_time()
             self._record(error.code.value, now - started, now, request)
             raise
+        except Exception as error:  # noqa: BLE001 - a crash; what it was found in was near to credentials
+            raise sealed(error)  # noqa: B904 - it is the same error
         ended = request.started + response.elapsed
         self._record(None, ended - started, ended, request)
         return response

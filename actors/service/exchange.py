@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from ..errors import AuthFailed, CallTimeout, HTTPStatusError, InvalidRequest, ServiceError, TransportError
-from ..secrecy import Masked, sealed
+from ..secrecy import Masked
 from ..transport import Reply, Wire
 from ..transport.door import read_whole
 from .abroad import Place
@@ -102,8 +102,6 @@ class Exchange:
                     reply = await self._go(Leg(request, chosen, now, end), sent)
             except trio.TooSlowError:
                 raise CallTimeout("no whole answer before the attempt's timeout", retryable=True) from None
-            except Exception as error:  # noqa: BLE001 - it goes on, whatever it is
-                raise sealed(error)  # noqa: B904 - it is the same error
             onward = self._redirect(wire, reply, target)
             if onward is None:
                 return reply
@@ -144,8 +142,6 @@ class Exchange:
             return await door.exchange(to, wire, connect=self._connect, max_bytes=self._max_bytes, deadline=leg.end)
         except trio.TooSlowError:
             raise CallTimeout("no whole answer before the attempt's timeout", retryable=True) from None
-        except Exception as error:  # noqa: BLE001 - it goes on, whatever it is
-            raise sealed(error)  # noqa: B904 - it is the same error
 
     async def _go(self, leg: Leg, wire: Wire) -> Reply:
         """As most requests do not go: as a stream, or signed."""

@@ -74,7 +74,6 @@ class Fleet:
         pick = self._balancer.pick
         endpoint = (pick(now, frozenset(avoid), key) if avoid else None) or pick(now, key=key)
         if endpoint is None:
-            del key  # the caller's, perhaps a session: not for who shows the locals of a traceback
             known = len(self._instances.value.instances)
             raise NoHealthyInstances(f"none of the {known} known instances can be used; register one or mend them")
         return endpoint, self._targets[endpoint.id]

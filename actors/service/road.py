@@ -27,6 +27,7 @@ from ..errors import (
     ServiceError,
 )
 from ..machines import retry
+from ..secrecy import sealed
 from ..transport import Reply
 from .admission import Admission
 from .border import Border
@@ -344,8 +345,8 @@ class Road:
 
 
 def _signed(state: ServiceState, error: ServiceError, request: Request) -> ServiceError:
-    """With the names that a reader of the error wants, and without secrets."""
+    """With the names that a reader of the error wants, and without secrets: in its text, and in the frames below."""
     error.service, error.request_id = state.name, request.request_id
     error.attempts = request.progress.attempts
     state.known.clean(error)
-    return error
+    return sealed(error)
