@@ -89,6 +89,7 @@ from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
 from switchgear.actors.registry import LeaseCounts as LeaseCounts
 from switchgear.actors.registry import Registry as Registry
 from switchgear.actors.registry import SourceStatus as SourceStatus
+from switchgear.actors.service.abroad import Place as Place
 from switchgear.actors.service.concurrency import BulkheadStatus as BulkheadStatus
 from switchgear.actors.service.limits import LimiterStatus as LimiterStatus
 from switchgear.actors.service.messages import FailedCall as FailedCall

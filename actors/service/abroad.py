@@ -25,7 +25,7 @@ _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "range", 
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A URL of another host."""
+    """A URL of another host: what `Service.link` gives for one, and what calls take in the place of a path."""
 
     to: Target
     target: str
