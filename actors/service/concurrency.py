@@ -7,7 +7,7 @@ configuration makes it forget. The places themselves are the actor's workers, an
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 import trio
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Event
 
+    from ..auth import Credentials
     from ..config import BulkheadConfig, ServiceConfig
     from ..transport import Reply, Wire
+    from .admission import Chosen
     from .messages import Request
 
     Learner: TypeAlias = AimdLimit | Gradient2Limit
@@ -96,13 +98,16 @@ class Concurrency:
         """The same exchanges, and the limit learns of each; where it does not learn, they cost nothing more."""
         return run if self.learner is None else partial(self._watched, run)
 
-    async def _watched(self, run: Run, request: Request, wire: Wire, sent: float, *to: Any) -> Reply:
+    async def _watched(  # noqa: PLR0917 (as it is called, on the road of a call)
+        self, run: Run, request: Request, wire: Wire, sent: float, chosen: Chosen, credentials: Credentials
+    ) -> Reply:
         self._in_flight = among = self._in_flight + 1
         dropped: bool | None = None  # which says nothing: the caller has gone
         ended = sent
         try:
-            reply = await run(request, wire, sent, *to)
-            ended, dropped = reply.ended, _dropped(reply.status)
+            reply = await run(request, wire, sent, chosen, credentials)
+            ended, status = reply.ended, reply.status
+            dropped = False if status < 400 else _dropped(status)
             return reply
         except (CallTimeout, TransportError):
             ended, dropped = trio.current_time(), True
@@ -113,16 +118,13 @@ class Concurrency:
             raise
         finally:
             self._in_flight -= 1
-            if dropped is not None and self.learner is not None:
-                stream = request.stream
+            learner, stream = self.learner, request.stream
+            if dropped is not None and learner is not None:
                 if stream is not None and stream.handed:  # how long it was read is no latency of the service's
                     ended = request.started + stream.elapsed
-                self._sample(self.learner, ended, ended - sent, among, dropped=dropped)
-
-    def _sample(self, learner: Learner, now: float, latency: float, among: int, *, dropped: bool) -> None:
-        learner.sample(now, latency, among, dropped)
-        if learner.limit != self.limit:
-            self._follow(learner)
+                learner.sample(ended, ended - sent, among, dropped)
+                if learner.limit != self.limit:
+                    self._follow(learner)
 
     def _follow(self, learner: Learner) -> None:
         grown, self.limit = learner.limit > self.limit, learner.limit

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
@@ -17,7 +18,9 @@ import switchgear as sg
 from switchgear.actors.machines import retry
 from switchgear.actors.machines.limiter import NORMAL
 from switchgear.actors.service.gate import Gate
+from switchgear.actors.service.messages import Progress, Request
 from switchgear.actors.service.state import ServiceState
+from switchgear.actors.transport import Reply
 
 Work = Callable[[], Awaitable[Any]]
 Guard = Callable[[Work], Work]
@@ -81,6 +84,17 @@ class Ours:
             return await work()
 
         return call
+
+    def bulkhead(self, work: Work) -> Work:
+        """What a learned limit costs: the sample of each attempt. (The places are workers: see `benchmarks ask`.)"""
+        now = trio.current_time()
+        reply, request = Reply(200, (), b""), Request("GET", "/", "1", math.inf, now, Progress())
+
+        async def run(*_: object) -> Reply:
+            await work()
+            return reply
+
+        return partial(self.state.concurrency.watch(run), request, None, now, None, None)
 
     def _attempt(self, work: Work) -> Callable[[float, int], Awaitable[tuple[Any, float]]]:
         state, gate = self.state, self._gate

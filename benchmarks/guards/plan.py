@@ -94,6 +94,11 @@ LIMITERS: dict[str, Peer] = {
     "aiolimiter": (peers.aiolimiter, ("aiolimiter",)),
     "hyx, which does not wait": (peers.hyx_bucket, ("hyx",)),
 }
+AIMD = f"{OURS}, AIMD"
+LEARNED = {
+    AIMD: sg.BulkheadConfig(adaptive=sg.AimdConfig()),
+    f"{OURS}, Gradient2": sg.BulkheadConfig(adaptive=sg.Gradient2Config()),
+}
 BY_RATE = sg.BreakerConfig(trip="rate", slow_rate=0.5)
 
 
@@ -122,6 +127,15 @@ def scenarios(*, quick: bool) -> Sequence[Scenario]:
         alone("a retry that is not needed", lambda ours: ours.retry, RETRIES, calls),
         alone("a circuit breaker that is closed", lambda ours: ours.breaker, BREAKERS, calls),
         alone("a limiter that lets pass", lambda ours: ours.limiter, LIMITERS, calls),
+        Scenario(
+            "a limit that is learned",
+            METRICS,
+            [
+                Contender(name, partial(on_trio, lambda ours: ours.bulkhead, calls, bulkhead=bulkhead))
+                for name, bulkhead in LEARNED.items()
+            ],
+            reference=AIMD,
+        ),
     ]
 
 

@@ -21,6 +21,16 @@ async def test_ours_let_a_success_pass(which) -> None:
         assert await getattr(Ours(nursery), which)(nothing)() is None
 
 
+async def test_a_learned_limit_learns(autojump_clock) -> None:
+    adaptive = sg.AimdConfig(initial_limit=1)
+    async with trio.open_nursery() as nursery:
+        ours = Ours(nursery, bulkhead=sg.BulkheadConfig(adaptive=adaptive))
+        work = ours.bulkhead(nothing)
+        for _ in range(3):
+            await work()
+        assert ours.state.concurrency.limit == 3
+
+
 async def test_ours_are_the_guards_of_a_service(autojump_clock) -> None:
     async with trio.open_nursery() as nursery:
         ours = Ours(nursery, breaker=sg.BreakerConfig(3), retry=sg.RetryPolicy(base_delay=1.0, jitter="none"))
