@@ -154,9 +154,15 @@ class Life:
     def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Run a task of the actor's own; its crash is the actor's."""
         if self._nursery is None:
-            raise ActorStopped(self._cell.path, "this life of it has no tasks any more, or none yet")
+            raise self._without_tasks()
         name = f"{self._cell.path} {getattr(function, '__qualname__', type(function).__name__)}"
-        self._nursery.start_soon(self._background, function, args, name=name)
+        try:
+            self._nursery.start_soon(self._background, function, args, name=name)
+        except RuntimeError:  # all of its tasks have ended, and it has not been its turn yet to notice that
+            raise self._without_tasks() from None
+
+    def _without_tasks(self) -> ActorStopped:
+        return ActorStopped(self._cell.path, "this life of it has no tasks any more, or none yet")
 
     async def _background(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         in_hand.set(None)  # it outlives the message that was in hand when it was started

@@ -6,7 +6,6 @@ It is no service with a road of its own: there is one client and one kind of cal
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ import trio
 
 from switchgear.runtime.wall import wall_time
 
+from ..config.tls import unverified_problem
 from ..errors import AuthFailed, CallTimeout, HTTPStatusError, InvalidRequest, ServiceError
 from ..machines import retry
 from ..machines.budget import Budget
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_METADATA_LAST = 86_400.0  # seconds; a server that moves its endpoint is found again without a restart
 _LONGEST_PAUSE = 3600.0  # seconds that the server can ask for at a time: one absurd value must not lock us out for days
 _AGENT = (("User-Agent", "switchgear token request"),)
 
@@ -72,7 +71,6 @@ class TokenEndpoint:
         self._budget = None if auth.retry.budget is None else Budget(auth.retry.budget)
         self._rng = rng
         self._url = auth.token_url
-        self._url_until = math.inf
 
     async def ask(self, request: Callable[[str, float], TokenRequest], end: float) -> tuple[TokenAnswer, float]:
         """A token, and when it was asked for (trio time).
@@ -84,7 +82,9 @@ class TokenEndpoint:
         Raises:
             AuthFailed: there is none; GrantRefused, if that is the reason.
         """
-        url = await self._where(end)
+        if self._url is None:
+            self._url = await self._discovered(self._auth.issuer or "", end)
+        url = self._url
 
         def call() -> _Call[tuple[TokenAnswer, float]]:
             sent, wanted = trio.current_time(), request(url, wall_time())
@@ -94,25 +94,26 @@ class TokenEndpoint:
 
             return _Call("POST", url, wanted.headers, wanted.body, read)
 
-        return await self._attempts(call, end)
+        try:
+            return await self._attempts(call, end)
+        except AuthFailed as error:
+            if error.retryable:
+                self._url = self._auth.token_url  # the issuer may have moved its endpoint, and is asked again
+            raise
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._door.aclose()
-
-    async def _where(self, end: float) -> str:
-        """The URL of the endpoint: as configured, or as the issuer says."""
-        if self._url is None or trio.current_time() >= self._url_until:
-            self._url = await self._discovered(self._auth.issuer or "", end)
-            self._url_until = trio.current_time() + _METADATA_LAST
-        return self._url
 
     async def _discovered(self, issuer: str, end: float) -> str:
         mtls = self._auth.client_auth == "tls_client_auth"
 
         def read(reply: Reply) -> str | None:
             if reply.status == 200:
-                return token_endpoint(reply.body, issuer, mtls=mtls)
+                url = token_endpoint(reply.body, issuer, mtls=mtls)
+                if (problem := unverified_problem(self._auth.tls, url)) is not None:
+                    raise AuthFailed(f"the issuer has its token endpoint on another machine: {problem}")
+                return url
             if reply.status >= 500:
                 raise AuthFailed(f"the issuer answered {reply.status} when asked for its metadata", retryable=True)
             return None

@@ -7,12 +7,12 @@ keep the road up to date with the configuration and to tell the metrics actor, o
 from __future__ import annotations
 
 import math
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
-from switchgear.runtime import Actor, WhenFull
+from switchgear.runtime import Actor, ActorStopped, WhenFull
 
 from ..auth import Authenticator, Surroundings, make_means
 from ..errors import ServiceError
@@ -93,7 +93,8 @@ class ServiceActor(Actor):
         """A new configuration is in force: now and not with the next call, for calls may be waiting for its room."""
         config = self._state.config.value
         if self._road is not None:
-            self._road = self._build(config)
+            with suppress(ActorStopped):  # it is crashing at this moment: the next life begins with this configuration
+                self._road = self._build(config)
         bulkhead, concurrency = config.bulkhead, self._state.concurrency
         self._ctx.resize(concurrency.limit, capacity=bulkhead.max_queue, when_full=WhenFull(bulkhead.when_full))
         self._ctx.limit_waiting(math.inf if bulkhead.max_wait is None else bulkhead.max_wait, concurrency.rule)

@@ -131,7 +131,8 @@ class ServiceState:
         else:
             self.limits.tune(config, old, now)
             self.concurrency.tune(config, old)
-        if old is None or config.auth != old.auth:
+        # A source of credentials has connections of its own, through the same proxy.
+        if old is None or (config.auth, config.proxy) != (old.auth, old.proxy):
             self.identity = Identity(config.auth, self._rng)
         cache = _cache_config(config)
         self.fresh_from = cache if cache is not None and cache.serve_fresh else None

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import ssl
 
+import msgspec
 import pytest
 import trio
+import trustme
 from support.oauth2 import URL, auth, oauth2, refusal, settled, token
+from support.proxy import http_proxy
 from support.service import ONCE, QUIET, after, drain, hang, in_background, outcome_of, reply_json
 from support.wire import answers, drips, garbage, half, http_server, json_answer, never_answers, serve, unused_port
 
@@ -217,9 +221,9 @@ async def test_a_service_that_refuses_every_token_does_not_cost_one_each_time(au
 # ---- on real connections
 
 
-def scene(server_url, service_url, **fields):
+def scene(server_url, service_url, *, proxy=None, **fields):
     config = auth(**({"token_url": f"{server_url}/token"} | fields))
-    service = sg.ServiceConfig("svc", service_url, auth=config, retry=ONCE)
+    service = sg.ServiceConfig("svc", service_url, auth=config, retry=ONCE, proxy=proxy)
     return sg.open_runtime(sg.RuntimeConfig((service,), metrics=QUIET))
 
 
@@ -255,6 +259,46 @@ async def test_nobody_there():
     async with scene(url, url) as runtime:
         end = await outcome_of(runtime.service("svc").get("/"))
     assert "no answer from the token endpoint: no connection to 127.0.0.1" in end.message
+
+
+async def test_it_is_reached_through_the_proxy_of_the_service_also_through_another_one():
+    def answer(received):
+        return json_answer({"access_token": "one"})
+
+    async with (
+        http_server(answer) as server,
+        http_proxy() as first,
+        http_proxy() as second,
+        scene(server.url, server.url, proxy=sg.ProxyConfig(first.url)) as runtime,
+    ):
+        service = runtime.service("svc")
+        await service.get("/")
+        config = msgspec.structs.replace(service.config, proxy=sg.ProxyConfig(second.url))
+        await runtime.reconfigure("svc", config)
+        await service.get("/")
+    for proxy in (first, second):
+        assert [line.partition(server.url)[2] for line in proxy.log] == ["/token", "/"]
+
+
+async def test_a_certificate_shows_who_we_are(tmp_path):
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    ca, cert = tmp_path / "ca.pem", tmp_path / "cert.pem"
+    authority.cert_pem.write_to_path(ca)
+    authority.issue_cert("shop.example").private_key_and_cert_chain_pem.write_to_path(cert)
+    mtls = {"client_auth": "tls_client_auth", "client_secret": None, "tls": sg.TLSConfig(str(ca), str(cert))}
+    async with http_server(lambda _: json_answer({"access_token": "one"}), ssl_context=context) as server:
+        url = f"https://localhost:{server.port}"
+        async with http_server(lambda _: json_answer({})) as api, scene(url, api.url, **mtls) as runtime:
+            assert (await runtime.service("svc").get("/")).success
+        async with scene(url, url, tls=sg.TLSConfig(str(ca))) as runtime:
+            end = await outcome_of(runtime.service("svc").get("/"))
+    assert server.log[0].body == b"grant_type=client_credentials&client_id=me"
+    assert "no answer from the token endpoint" in end.message
+    assert len(server.log) == 1
 
 
 async def test_a_good_one():

@@ -129,20 +129,34 @@ def metadata(**members):
 DISCOVER = {"token_url": None, "issuer": "https://auth.test"}
 
 
-async def test_the_issuer_is_asked_once_where_its_endpoint_is(autojump_clock):
-    async with oauth2(metadata(), token("one", 60), token("two", 600), **DISCOVER) as (service, peers):
+async def test_the_issuer_is_asked_where_its_endpoint_is_and_again_when_nothing_comes_from_there(autojump_clock):
+    moved = metadata(token_endpoint="https://auth.test/moved")
+    async with oauth2(metadata(), token("one", 60), token("two", 60), 404, moved, token("three"), **DISCOVER) as (
+        service,
+        peers,
+    ):
+        for _ in range(2):
+            await service.get("/")
+            await trio.sleep(60)
+        end = await outcome_of(service.get("/"))
+        await trio.sleep_until(end.retry_at)
         await service.get("/")
-        await trio.sleep(60)
-        await service.get("/")
-        await trio.sleep(86_400)
-        peers.server.script = [metadata(token_endpoint="https://auth.test/moved"), token("three")]
-        peers.server.requests.clear()
-        await service.get("/")
-    assert [str(one.url) for one in peers.server.requests] == [
-        "https://auth.test/.well-known/oauth-authorization-server",
-        "https://auth.test/moved",
+    asked = "/.well-known/oauth-authorization-server"
+    assert [one.url.path for one in peers.server.requests] == [
+        asked,
+        *["/oauth/token"] * 3,
+        asked,
+        "/moved",
     ]
     assert peers.sent == ["Bearer one", "Bearer two", "Bearer three"]
+
+
+async def test_a_certificate_that_nobody_checks_is_for_this_machine_alone(autojump_clock):
+    fields = {"token_url": None, "issuer": "https://localhost", "tls": sg.TLSConfig(verify=False)}
+    async with oauth2(metadata(issuer="https://localhost"), **fields) as (service, peers):
+        end = await outcome_of(service.get("/"))
+    assert "on another machine: verify = false is only for services on this machine" in end.message
+    assert len(peers.asked) == 1
 
 
 @pytest.mark.parametrize("issuer", ["https://auth.test/tenant/1", "https://auth.test/tenant/1/"])
