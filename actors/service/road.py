@@ -93,6 +93,7 @@ class Road:
         self._border = Border(config)
         self._auth = auth
         self._fixed = auth.fixed
+        self._renews = auth.renewable
         self._signed = partial(_signed, state)
         self._exchange = Exchange(
             config, fleet, door, self._signed, gate=gate, signer=auth.signer, abroad=abroad, known=state.known
@@ -120,8 +121,10 @@ class Road:
                 if request.beyond is not None:
                     reply = await self._abroad(request, request.beyond, now)
                 elif hedge is None or request.stream is not None or not harmless(request):
-                    attempt = self._renewing if self._auth.renewable else self._attempt
-                    reply = await attempt(request, now, deadline, tried_at)
+                    if self._renews:
+                        reply = await self._renewing(request, now, deadline, tried_at)
+                    else:
+                        reply = await self._attempt(request, now, deadline, tried_at)
                 else:
                     reply = await self._hedged(hedge, request, now, deadline, tried_at)
                 response = self._response(request, reply)
@@ -148,7 +151,7 @@ class Road:
         after = hedge.delay if recent is None else recent.value(now)
 
         def attempt(now: float) -> Awaitable[Reply]:
-            attempt = self._renewing if self._auth.renewable else self._attempt
+            attempt = self._renewing if self._renews else self._attempt
             return attempt(request, now, deadline, tried_at)
 
         try:
