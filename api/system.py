@@ -92,7 +92,7 @@ class Runtime:
                 raise errors.ConfigError(f"there is a service {config.name!r} already: remove it first")
             self._check_fallbacks(config)
             service = await self._start(config)
-            await self.registry.settle()
+            await self.registry.settle(config.name)
             return service
 
     async def _start_all(self) -> None:

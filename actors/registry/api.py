@@ -87,9 +87,9 @@ class Registry:
             raise ShuttingDown(f"its sources did not start: {error}", service=config.name) from error
         return found.watch
 
-    async def settle(self) -> None:
-        """Wait until each source has said something, a few seconds at the most."""
-        await self._sources.first_words()
+    async def settle(self, service: str | None = None) -> None:
+        """Wait until each source (of a service, or of all) has said something, a few seconds at the most."""
+        await self._sources.first_words(service)
 
     async def forget(self, service: str) -> None:
         """The service is gone."""

@@ -216,6 +216,13 @@ async def test_sources_that_say_nothing_hold_up_the_start_for_five_seconds_in_al
         assert trio.current_time() - began == 5.0
 
 
+async def test_a_source_that_says_nothing_does_not_hold_up_another_service(scripted, autojump_clock) -> None:
+    async with running(200, instances=(), sources=[ONE]) as (_, upstream):
+        began = trio.current_time()
+        await upstream.runtime.add_service(sg.ServiceConfig("new", "http://new.test"))
+        assert trio.current_time() == began
+
+
 async def test_sources_come_and_go_with_configurations_and_services(scripted, autojump_clock) -> None:
     async with running(200, instances=(), sources=[ONE, TWO]) as (_, upstream):
         runtime = upstream.runtime

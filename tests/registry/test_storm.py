@@ -199,7 +199,7 @@ class Storm:
 async def collect(registry, seen):
     async with registry.watch("svc") as changes:
         async for one in changes:
-            seen.append(one)  # noqa: PERF401 - a list of its own would be there at the end only
+            seen.append(one)
 
 
 @settings(max_examples=100)

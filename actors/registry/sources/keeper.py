@@ -72,9 +72,13 @@ class SourceKeeper:
                 actor = partial(AdvertActor, advert, door)
                 await self._system.start(actor, str(number), under=above, grace=self._grace)
 
-    async def first_words(self) -> None:
-        """Wait until each source has said something, but not for long: calls should find the instances there are."""
-        refs = [ref for running in self._running.values() for _, ref in running.values()]
+    async def first_words(self, service: str | None = None) -> None:
+        """Wait until each source (of a service, or of all) has said something, but not for long.
+
+        So that the first calls find the instances there are.
+        """
+        those = self._running.values() if service is None else [self._running.get(service, {})]
+        refs = [ref for running in those for _, ref in running.values()]
         if refs:
             with trio.move_on_after(_PATIENCE):
                 async with trio.open_nursery() as nursery:
