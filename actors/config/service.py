@@ -82,8 +82,8 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
     allow_plain_http: bool = False
     """Credentials (``auth``, or headers that look like some) may go to ``http://`` addresses of other machines.
 
-    Without it such a configuration is refused, except for this machine's own addresses. It is for meshes, where a
-    sidecar encrypts what leaves the machine."""
+    Without it such a configuration is refused, and so are calls that bring their own, except for this machine's own
+    addresses. It is for meshes, where a sidecar encrypts what leaves the machine."""
     follow_redirects: bool = False
     """Those on the same origin, and GETs to ``allowed_hosts``."""
     allowed_hosts: Sequence[ForeignHost] = ()
@@ -137,11 +137,12 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
 
     def exposes(self, url: str) -> str | None:
         """Why this address may not be called with the credentials of this configuration, or None."""
-        proxy = None if self.proxy is None else self.proxy.url
-        if self.allow_plain_http or not is_exposed(url, proxy):
-            return None
-        what = credential_in(self.auth, self.headers)
+        what = credential_in(self.auth, self.headers) if self.reads_plain(url) else None
         return None if what is None else exposure(what)
+
+    def reads_plain(self, url: str) -> bool:
+        """Whether anybody on the way there can read what is sent, and nothing says that this is as it should be."""
+        return not self.allow_plain_http and is_exposed(url, None if self.proxy is None else self.proxy.url)
 
     def __repr__(self) -> str:
         return f"ServiceConfig({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..config.exposure import credential_in, exposure
 from ..errors import ConfigError, InvalidRequest
 from .target import is_below
 
@@ -19,18 +20,32 @@ if TYPE_CHECKING:
 class Border:
     """Of one service, under one configuration."""
 
-    __slots__ = ("_config", "_safe")
+    __slots__ = ("_config", "_open", "_safe")
 
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
         self._safe: Target | None = None  # the last one that was looked at: most services have one
+        self._open = False  # everybody on the way there can read what is sent
 
-    def check(self, to: Target, target: str) -> None:
-        """Raises InvalidRequest if it leaves the origin or the prefix; ConfigError if credentials would be exposed."""
+    def check(self, to: Target, target: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Look at a request that goes ``to`` an instance.
+
+        Args:
+            to: the instance.
+            target: path and query.
+            headers: the caller's own.
+
+        Raises:
+            ConfigError: credentials of the configuration would be exposed.
+            InvalidRequest: credentials of the caller's would be, or the path leaves the origin or the prefix.
+        """
         if to is not self._safe:
-            if (problem := self._config.exposes(to.url(""))) is not None:
+            url = to.url("")
+            if (problem := self._config.exposes(url)) is not None:
                 raise ConfigError(problem)
-            self._safe = to
+            self._safe, self._open = to, self._config.reads_plain(url)
+        if self._open and headers and (what := credential_in(None, dict(headers))) is not None:
+            raise InvalidRequest(exposure(what))
         if not is_below(target):
             raise InvalidRequest(
                 "the path could lead out of the service: segments after a slash, and none of them '..'"

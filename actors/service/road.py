@@ -214,7 +214,7 @@ class Road:
             chosen = chosen or self._fleet.pick(now, tried_at, request.affinity)
             endpoint = chosen[0]
             tried_at.append(endpoint.id)  # another attempt prefers another instance
-            self._border.check(chosen[1], request.target)
+            self._border.check(chosen[1], request.target, request.headers)
             self._count(request, now)
             wire = self._wires.wire(request, token, now, deadline)
             sent = now

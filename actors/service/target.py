@@ -120,7 +120,7 @@ def build_target(path: str, params: Mapping[str, Any] | None, values: PathValues
     if params is None and isinstance(path, str) and len(path) < _LONGEST and _PLAIN.fullmatch(path):
         return path  # as most are: nothing to quote, nothing that could leave
     if not isinstance(path, str):
-        raise InvalidRequest(f"a path is text that starts with '/', not {path!r:.80}")
+        raise InvalidRequest(f"a path is text that starts with '/', not a {type(path).__name__}")
     if params is not None and not hasattr(params, "items"):
         raise InvalidRequest(f"params is a mapping of names to values, not a {type(params).__name__}")
     path, _, query = path.partition("?")
@@ -144,7 +144,9 @@ def build_target(path: str, params: Mapping[str, Any] | None, values: PathValues
 
 def _check_path(path: str) -> None:
     if path and not path.startswith("/"):
-        raise InvalidRequest(f"a path starts with '/' and has no scheme or host, unlike {path!r:.80}")
+        raise InvalidRequest(  # which is not quoted: people put passwords into URLs
+            "a path starts with '/' and has no scheme or host; a URL that the service itself gave is passed to `link`"
+        )
     if path.startswith("//"):
         raise InvalidRequest("a path that starts with '//' names another host: remove one slash")
     if _CONTROL.search(unquote(path)) or "\\" in path or "#" in path:

@@ -3,7 +3,7 @@
 import pytest
 from rich.pretty import pretty_repr
 from support.leaks import leaks, told, twins, walked
-from support.service import STEADY, outcome_of, reply_json, running
+from support.service import SAFE, STEADY, outcome_of, reply_json, running
 
 import switchgear as sg
 from switchgear.actors.auth import Credentials
@@ -73,7 +73,7 @@ def test_names_of_other_things(name):
 async def test_callers_who_differ_in_anything_that_looks_like_a_credential_share_no_answer():
     """The cache goes by the queue's rule, and not by a list of its own."""
     fallbacks = (sg.CacheFallback(max_age=60),)
-    async with running(reply_json(b"1"), 503, fallbacks=fallbacks) as (service, _):
+    async with running(reply_json(b"1"), 503, base_url=SAFE, fallbacks=fallbacks) as (service, _):
         await service.get("/", headers={"accessToken": "mine", "X-Page": "1"})
         with pytest.raises(sg.HTTPStatusError):
             await service.get("/", headers={"accessToken": "his", "X-Page": "1"})

@@ -68,7 +68,7 @@ async def test_a_callers_header_never_takes_their_place(auth) -> None:
 
 
 async def test_without_auth_the_caller_may_bring_his_own() -> None:
-    async with running() as (service, upstream):
+    async with running(base_url="https://svc.test") as (service, upstream):
         await service.get("/", headers={"Authorization": "Bearer mine"})
     assert upstream.header("authorization") == ["Bearer mine"]
 

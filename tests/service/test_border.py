@@ -139,3 +139,17 @@ async def test_a_request_that_no_call_has_checked_passes_the_same_border() -> No
         with pytest.raises(sg.InvalidRequest, match="could lead out of the service"):
             await service.send(Request("GET", "//evil.test/", "r1", trio.current_time() + 5, 0.0, Progress()))
     assert not upstream.requests
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "canary-1"}, [("Accept", "x"), ("cookie", "canary-1")]])
+async def test_a_caller_sends_no_credentials_over_plain_http_either(headers) -> None:
+    async with running(base_url="http://svc.test") as (service, upstream):
+        with pytest.raises(sg.InvalidRequest, match=r"over plain http.*use https://") as caught:
+            await service.get("/", headers=headers)
+        assert "canary" not in str(caught.value)
+        await service.get("/", headers={"Accept": "x"})
+        assert service.breaker == "closed"
+    assert len(upstream.requests) == 1
+    for fields in ({"base_url": "https://svc.test"}, {"base_url": "http://127.0.0.1"}, {"allow_plain_http": True}):
+        async with running(**fields) as (service, _):
+            assert (await service.get("/", headers=headers)).success

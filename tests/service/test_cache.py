@@ -58,14 +58,14 @@ def counting(**headers):
 )
 async def test_an_answer_is_for_those_who_asked_the_same(vary, first, second, same) -> None:
     headers = {"Vary": vary} if vary else {}
-    async with running(answer(1, **headers), 503, fallbacks=(CACHE,)) as (service, _):
+    async with running(answer(1, **headers), 503, base_url=SAFE, fallbacks=(CACHE,)) as (service, _):
         await service.get("/a", headers=first)
         assert isinstance(await outcome_of(service.get("/a", headers=second)), sg.ServiceResponse) is same
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 302])
 async def test_only_whole_answers_are_kept(status) -> None:
-    async with running(status, 503, fallbacks=(CACHE,)) as (service, _):
+    async with running(status, 503, base_url=SAFE, fallbacks=(CACHE,)) as (service, _):
         await service.get("/a")
         assert isinstance(await outcome_of(service.get("/a")), sg.HTTPStatusError)
 
@@ -87,7 +87,7 @@ async def test_only_whole_answers_are_kept(status) -> None:
 )
 async def test_what_may_be_used_when_it_is_old(control, strict, kept) -> None:
     fallback = sg.CacheFallback(strict=strict)
-    async with running(answer(1, Cache_Control=control), 503, fallbacks=(fallback,)) as (service, _):
+    async with running(answer(1, Cache_Control=control), 503, base_url=SAFE, fallbacks=(fallback,)) as (service, _):
         await service.get("/a")
         end = await outcome_of(service.get("/a"))
         assert isinstance(end, sg.ServiceResponse) is kept
@@ -99,7 +99,7 @@ async def test_what_may_be_used_when_it_is_old(control, strict, kept) -> None:
 
 
 async def test_a_fresh_answer_costs_no_call(autojump_clock) -> None:
-    async with running(counting(Cache_Control="max-age=60"), fallbacks=(FRESH,)) as (service, upstream):
+    async with running(counting(Cache_Control="max-age=60"), base_url=SAFE, fallbacks=(FRESH,)) as (service, upstream):
         assert (await service.get("/a")).source == "live"
         for _ in range(3):
             response = await service.get("/a", type=int)
@@ -122,7 +122,7 @@ async def test_a_fresh_answer_costs_no_call(autojump_clock) -> None:
     ],
 )
 async def test_and_yet_the_service_is_called(options, why) -> None:
-    async with running(counting(Cache_Control="max-age=60"), fallbacks=(FRESH,)) as (service, upstream):
+    async with running(counting(Cache_Control="max-age=60"), base_url=SAFE, fallbacks=(FRESH,)) as (service, upstream):
         await service.get("/a")
         await outcome_of(service.get("/a", **options))
         assert len(upstream.requests) == 2, why
@@ -130,14 +130,14 @@ async def test_and_yet_the_service_is_called(options, why) -> None:
 
 async def test_what_is_not_fresh_or_not_wanted_fresh_is_called_for() -> None:
     for headers, fallback in [({}, FRESH), ({"Cache_Control": "max-age=60"}, CACHE)]:
-        async with running(counting(**headers), fallbacks=(fallback,)) as (service, upstream):
+        async with running(counting(**headers), base_url=SAFE, fallbacks=(fallback,)) as (service, upstream):
             await service.get("/a")
             assert (await service.get("/a")).source == "live"
             assert len(upstream.requests) == 2
 
 
 async def test_a_cached_answer_is_a_checkpoint() -> None:
-    async with running(counting(Cache_Control="max-age=60"), fallbacks=(FRESH,)) as (service, _):
+    async with running(counting(Cache_Control="max-age=60"), base_url=SAFE, fallbacks=(FRESH,)) as (service, _):
         await service.get("/a")
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -153,7 +153,7 @@ async def test_who_changes_something_makes_its_answers_forgotten(method, status,
     def step(request):
         return answer(len(upstream.requests), Cache_Control="max-age=60") if request.method == "GET" else status
 
-    async with running(step, fallbacks=(FRESH,)) as (service, upstream):
+    async with running(step, base_url=SAFE, fallbacks=(FRESH,)) as (service, upstream):
         await service.get("/a")
         await service.get("/a", headers={"Authorization": "Bearer me"})
         await outcome_of(service.request(method, "/a", fallback=False))
@@ -185,7 +185,10 @@ async def test_an_alternative_answers_from_its_own_cache(autojump_clock) -> None
     def step(request):
         return 503 if request.url.host == "svc.test" else answer(1, Cache_Control="max-age=60")
 
-    async with running(step, fallbacks=(sg.AlternativeFallback("other"),), others=(other,)) as (service, upstream):
+    async with running(step, base_url=SAFE, fallbacks=(sg.AlternativeFallback("other"),), others=(other,)) as (
+        service,
+        upstream,
+    ):
         for _ in range(2):
             assert (await service.get("/a")).source == "alternative"
         assert [request.url.host for request in upstream.requests] == ["svc.test", "other.test", "svc.test"]
@@ -281,7 +284,7 @@ TestCaches.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 async def test_a_secret_of_the_caller_is_not_in_what_is_shown() -> None:
-    async with running(answer(1), httpx.ConnectError("x"), fallbacks=(CACHE,)) as (service, _):
+    async with running(answer(1), httpx.ConnectError("x"), base_url=SAFE, fallbacks=(CACHE,)) as (service, _):
         await service.get("/a", headers={"Authorization": "Bearer hunter2"})
         response = await service.get("/a", headers={"Authorization": "Bearer hunter2"})
         assert "hunter2" not in repr(response)

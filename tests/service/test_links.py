@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 import trio
-from support.service import outcome_of, reply_json, running
+from support.service import hang, outcome_of, reply_json, running
 
 import switchgear as sg
 
@@ -241,3 +241,12 @@ async def test_the_doors_are_closed_with_the_service() -> None:
         with trio.fail_after(5):
             await service.get(service.link(CDN))
             await upstream.runtime.remove_service("svc")
+
+
+async def test_the_timeout_of_an_attempt_is_for_those_too(autojump_clock) -> None:
+    fields = GUARDED | {"timeout": sg.TimeoutConfig(total=10, attempt=2)}
+    async with running(hang, to(CDN), hang, **fields) as (service, _):
+        begun = trio.current_time()
+        assert isinstance(await outcome_of(service.get(service.link(CDN))), sg.CallTimeout)
+        assert isinstance(await outcome_of(service.get("/export")), sg.CallTimeout)
+        assert trio.current_time() - begun == pytest.approx(4)
