@@ -95,3 +95,22 @@ def test_each_row_of_what_happens_when_has_its_test():
         file, name = re.search(r"\n     - ``(\w+)::(test_\w+)``", row).groups()
         files = (ROOT / "tests").glob(f"*/test_{file}.py")
         assert any(f"def {name}(" in one.read_text() for one in files), row
+
+
+def test_each_threat_has_its_test():
+    table = (
+        (ROOT / "docs" / "security.rst").read_text().partition("Threats\n-------")[2].partition("How secrets stay")[0]
+    )
+    rows = [row for row in table.split("\n   * - ")[1:] if not row.startswith("**")]
+    assert len(rows) > 30
+    for row in rows:
+        folder, file, name = re.search(r"\n     - ``(\w+)/(\w+)::(test_\w+)``", row).groups()
+        assert f"def {name}(" in (ROOT / "tests" / folder / f"test_{file}.py").read_text(), row
+
+
+def test_what_security_md_says_of_versions_is_so():
+    told = dict(re.findall(r"(h\w+) ([0-9.]+)\s\(CVE", (ROOT / "SECURITY.md").read_text()))
+    asked = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["project"]["optional-dependencies"]["http2"]]
+    assert told
+    for package, version in told.items():
+        assert any(re.match(rf"{package}>={re.escape(version)}\b", one) for one in asked)

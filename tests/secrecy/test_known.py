@@ -9,6 +9,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.service import outcome_of, running
 
 import switchgear as sg
 from switchgear.actors.auth import Credentials
@@ -137,3 +138,19 @@ def test_a_header_by_reference(tmp_path):
         (fault,) = check_config({"services": [{"name": "a", "headers": {"X-Own": bad, "B": "b"}}]})
         assert fault.key == "services[0].headers.X-Own"
         assert CANARY not in str(fault)
+
+
+async def test_the_text_of_an_error_of_a_service_has_none_of_its_secrets():
+    """Of what a caller's own iterator raises the text is told, and the caller may have it from anywhere."""
+
+    async def pieces():
+        raise OSError(f"cannot read {CANARY}")
+        yield b""
+
+    async def reads(request):
+        return [piece async for piece in request.stream]
+
+    async with running(reads, auth=sg.BearerAuth(sg.Secret(CANARY))) as (service, _):
+        error = await outcome_of(service.post("/x", content=pieces()))
+    assert str(error) == "svc: the iterator of the body raised OSError: cannot read ***"
+    assert CANARY not in repr(error) + repr(error.args)
