@@ -20,7 +20,7 @@ from .sealed import sealed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_QUERY = re.compile(r"(?<=\w)(\?)[^\s'\"<>]*")
+_QUERY = re.compile(r"(?<=[\w/])(\?)[^\s'\"<>]+")
 
 
 def cause_of(error: BaseException, scrub: Callable[[str], str]) -> BaseException:

@@ -318,6 +318,39 @@ async def test_nor_of_a_token_endpoint(client_auth, step, autojump_clock, caplog
     assert transport.server.requests
 
 
+# ---- sources of instances
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        echo(500),
+        echo(403),
+        echo_json,
+        reply_json(b"[]"),
+        reply_json(json.dumps([{"Node": CANARY, "Service": {"ID": 5}}]).encode()),
+        raising(httpx.ConnectError),
+        raising(KeyError),
+        hang,
+    ],
+)
+async def test_nor_of_a_source_of_instances(step, autojump_clock, caplog, monkeypatch) -> None:
+    source = sg.ConsulSource("svc", url=BASE, token=SECRET, timeout=1, wait=1)
+    config = sg.RuntimeConfig((sg.ServiceConfig("svc", sources=[source], retry=ONCE),), metrics=QUIET)
+    transport = Upstream(step)
+    async with witnessed(caplog, config, transport) as (runtime, witness):
+        await trio.sleep(5)
+        witness.end(await outcome_of(runtime.service("svc").get("/x", timeout=1)))
+        witness.see(await runtime.registry.discover("svc"))
+        monkeypatch.setattr("switchgear.actors.registry.sources.consul._look", bug)
+        await trio.sleep(60)
+    assert transport.header("x-consul-token")[0] == CANARY
+
+
+async def bug(source, server, query, publish):
+    raise RuntimeError(f"bug with {vars(server)} {source.token.reveal()}")
+
+
 # ---- real sockets: our own connections, and httpx's behind proxies
 
 

@@ -57,11 +57,17 @@ def told(error):
     yield "".join(traceback.format_exception(error))
     for one in chain(error):
         yield from (repr(one), str(one), repr(one.args), *getattr(one, "__notes__", ()))
-        for frame, _ in traceback.walk_tb(one.__traceback__):
-            if not frame.f_code.co_filename.startswith(TESTS):
-                for name, value in frame.f_locals.items():
-                    where = f"{frame.f_code.co_qualname} in {frame.f_code.co_filename}: {name} = "
-                    yield from (where + text for text in (safe_repr(value), *walked(value), pretty_repr(value)))
+        ours = [step for step in traceback.walk_tb(one.__traceback__) if not is_a_tests(step[0])]
+        yield from traceback.StackSummary.extract(iter(ours), capture_locals=True).format()
+        for frame, _ in ours:
+            for name, value in frame.f_locals.items():
+                where = f"{frame.f_code.co_qualname} in {frame.f_code.co_filename}: {name} = "
+                yield from (where + text for text in (safe_repr(value), *walked(value), pretty_repr(value)))
+
+
+def is_a_tests(frame):
+    """Tests know what they look for."""
+    return frame.f_code.co_filename.startswith(TESTS)
 
 
 def safe_repr(value):

@@ -53,9 +53,7 @@ class _Entry(msgspec.Struct, rename="pascal"):
 
 async def follow(source: ConsulSource, publish: Publish) -> None:
     """Say which instances Consul has, whenever that changes."""
-    headers = () if source.token is None else (("X-Consul-Token", source.token.reveal()),)
-    door = publish.door(source.tls)
-    server = Server(door, source.url, source.timeout, headers)
+    server = Server(publish.door(source.tls), source.url, source.timeout, _headers(source))
     query, tries = BlockingQuery(), Tries(publish)
     try:
         while True:
@@ -69,6 +67,10 @@ async def follow(source: ConsulSource, publish: Publish) -> None:
                 tries.well()
     finally:
         await server.aclose()
+
+
+def _headers(source: ConsulSource) -> tuple[tuple[str, str], ...]:
+    return () if source.token is None else (("X-Consul-Token", source.token.reveal()),)
 
 
 async def _look(source: ConsulSource, server: Server, query: BlockingQuery, publish: Publish) -> None:
