@@ -78,6 +78,7 @@ class Exchange:
         self._signer = signer
         self._known = known
         self._last: Credentials | None = None  # that a signer gave
+        self._learned: Credentials | None = None
         self._sign = sign  # an error, with the names of a request
         self._attempt = config.timeout.attempt
         self._connect = config.timeout.connect
@@ -171,11 +172,14 @@ class Exchange:
     def learn(self, credentials: Credentials) -> None:
         """They are secrets, if they are more than the signature of one request, which is of no use for another.
 
-        Of signatures there is a new one with each request, and the others would be forgotten for them.
+        Of signatures there is a new one with each request, and the others would be forgotten for them. So only the first
+        ones are learned, and what is used twice in a row.
         """
-        if self._last is None or credentials == self._last:
-            self._known.learn_credentials(credentials)
-        self._last = credentials
+        if credentials != self._learned:
+            if self._learned is None or credentials == self._last:
+                self._known.learn_credentials(credentials)
+                self._learned = credentials
+            self._last = credentials
 
     async def turn(self, leg: Leg) -> None:
         """A request more than the attempt was let through with."""
