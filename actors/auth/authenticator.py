@@ -15,7 +15,6 @@ from ..errors import AuthFailed
 from ..events import TokenRefreshed, TokenRefreshFailed
 from ..machines.challenge import new_token_may_help
 from ..machines.tokens import TokenState
-from .credentials import checked
 from .errands import failure_of
 from .provider import is_valid
 
@@ -175,13 +174,11 @@ class Authenticator:
         assert self._source is not None  # noqa: S101 - else the credentials are fixed
         with trio.move_on_after(_LONGEST):
             try:
-                grant = await self._source.fetch(self.identity.grant)
-                checked(grant.credentials)
+                return await self._source.fetch(self.identity.grant)
             except AuthFailed:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a source raises must not be a crash of the actor
                 raise failure_of("where the credentials come from", error) from None
-            return grant
         raise AuthFailed(f"no credentials came within {_LONGEST:g} s", retryable=True)
 
     def _landed(self, grant: Grant, began: float, before: TokenState) -> Token[Credentials]:

@@ -103,8 +103,7 @@ class _Original:
             raise AuthFailed(f"{_WHAT} changed the query of the request: it may add to its end")
         pairs = [pair for pair in yielded.headers.raw if pair not in self._headers]
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
-        ours = tuple(pair for pair in headers if pair[0].lower() not in OUR_HEADERS)
-        return checked(Credentials(ours, query[len(self._query) :].lstrip("&")))
+        return checked(Credentials(headers, query[len(self._query) :].lstrip("&")))
 
 
 def _place(request: Any) -> tuple[str, str, bytes, bytes]:

@@ -172,7 +172,7 @@ class Exchange:
     def learn(self, credentials: Credentials) -> None:
         """They are secrets, if they are more than the signature of one request, which is of no use for another.
 
-        Of signatures there is a new one with each request, and the others would be forgotten for them. So only the first
+        Of signatures there is a new one with each request, and the others would be forgotten for them. So the first
         ones are learned, and what is used twice in a row.
         """
         if credentials != self._learned:

@@ -9,10 +9,11 @@ import traceback
 
 import pytest
 import trio
-from support.service import outcome_of, running
+from support.service import drain, outcome_of, running
 
 import switchgear as sg
 from switchgear.actors.auth.bearer import FileSource, FunctionSource
+from switchgear.actors.events import TokenRefreshed, TokenRefreshFailed
 
 CANARY = "canary-7be2a0"
 
@@ -104,8 +105,54 @@ async def test_while_the_file_is_broken_the_old_token_is_used(broken, tmp_path, 
             path.write_bytes(b"\xff\xfe\0")
         elif broken == "a folder":
             path.mkdir()
-        await settled(service)
+        async with upstream.runtime.events() as events:
+            await settled(service)
+            told = [one for one in drain(events) if isinstance(one, (TokenRefreshed, TokenRefreshFailed))]
         assert set(sent(upstream)) == {"Bearer one"}
+        assert [(type(one), one.generation) for one in told] == [(TokenRefreshFailed, 1)]  # once for many looks
+
+
+async def test_looks_at_a_file_that_stays_as_it_is_are_no_news(tmp_path, looks_often) -> None:
+    path = tmp_path / "token"
+    path.write_text("one")
+    async with (
+        running(auth=sg.BearerAuth(token_file=str(path))) as (service, upstream),
+        upstream.runtime.events() as events,
+    ):
+        await settled(service)
+        told = [one for one in drain(events) if isinstance(one, (TokenRefreshed, TokenRefreshFailed))]
+    assert [one.reason for one in told] == ["there were none"]
+
+
+async def test_a_look_that_failed_does_not_delay_what_a_401_asks_for(tmp_path, looks_often, monkeypatch) -> None:
+    path = tmp_path / "token"
+    path.write_text("one")
+    good = ["Bearer one", "Bearer two"]
+
+    def takes(request):
+        return 200 if request.headers["authorization"] in good else 401
+
+    async with running(takes, auth=sg.BearerAuth(token_file=str(path))) as (service, upstream):
+        await settled(service)
+        path.unlink()
+        monkeypatch.setattr(FileSource, "every", 1000.0)
+        async with upstream.runtime.events() as events:
+            await service.get("/")
+            with trio.fail_after(5):
+                while not isinstance(await events.receive(), TokenRefreshFailed):
+                    pass
+        good.remove("Bearer one")
+        path.write_text("two")
+        assert (await service.get("/")).success
+
+
+async def test_a_file_with_the_token_that_was_refused_is_no_reason_to_send_it_again_at_once(tmp_path) -> None:
+    path = tmp_path / "token"
+    path.write_text("one")
+    async with running(401, auth=sg.BearerAuth(token_file=str(path))) as (service, upstream):
+        end = await outcome_of(service.get("/"))
+        assert "no others yet" in str(end)
+    assert sent(upstream) == ["Bearer one"]
 
 
 @pytest.mark.parametrize(

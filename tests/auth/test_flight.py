@@ -284,6 +284,19 @@ async def test_who_waited_for_credentials_does_not_overrun_the_rate(autojump_clo
     assert min(gaps) >= 0.1 - 1e-9
 
 
+async def test_who_waited_for_his_turn_is_sent_with_the_newest(autojump_clock) -> None:
+    mint, auth = bearing(("t1", 100), ("t2", 100))
+    limit = sg.RateLimit(1, per=40)
+    async with (
+        running(auth=auth, rate_limit=limit, bulkhead=MANY) as (service, upstream),
+        in_background(service, *["/"] * 4, timeout=200),
+    ):
+        await trio.sleep(120)
+    assert upstream.times == [0, 40, 80, 120]  # at 80 it is stale, and at 120 it has expired
+    assert sent(upstream) == ["Bearer t1"] * 3 + ["Bearer t2"]
+    assert mint.times == [0, 80]
+
+
 async def test_who_waited_for_credentials_meets_the_breaker_that_has_opened_since(autojump_clock) -> None:
     _, auth = bearing(after(30, "one"))
     async with running(auth=auth, bulkhead=MANY) as (service, upstream):

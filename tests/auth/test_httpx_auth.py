@@ -202,6 +202,11 @@ def bad_header(request):
     yield request
 
 
+def other_host(request):
+    request.headers["Host"] = "evil.test"
+    yield request
+
+
 def asks_ftp(request):
     yield httpx.Request("GET", "ftp://x/")
 
@@ -220,6 +225,7 @@ def asks_ftp(request):
         raises,
         raises_later,
         bad_header,
+        other_host,
         asks_ftp,
     ],
 )
