@@ -1,5 +1,5 @@
-"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes; ``soak`` and
-``outage`` have their own.
+"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes; ``balance``,
+``outage`` and ``soak`` have their own.
 
 Exit code 1 if a promise is broken, so that a figure in a document cannot quietly stop being true.
 """
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import chart, report, rst
+from .balance.__main__ import main as balance
 from .harness import Result, run
 from .outage.__main__ import main as outage
 from .soak.__main__ import main as soak
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "call": "a guarded HTTP call beside the bare clients",
     "road": "where the time of a guarded call goes",
     "guards": "what guards cost a call that succeeds, and those of others",
+    "picks": "what a pick costs by each balancer",
 }
 
 
@@ -87,6 +89,8 @@ def measure(options: argparse.Namespace) -> list[Result]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["balance"]:
+        return balance(words[1:])
     if words[:1] == ["outage"]:
         return outage(words[1:])
     if words[:1] == ["soak"]:  # it measures nothing that could be compared: it looks for what is broken

@@ -89,16 +89,26 @@ def test_where_nothing_is_known_the_load_decides():
     assert picks(balancer, 0.0).keys() == {"e1"}
 
 
-def test_a_call_that_is_older_than_expected_is_seen_before_it_ends():
+def test_a_call_that_is_older_than_calls_take_is_seen_before_it_ends():
     balancer, (stuck, other) = of()
     for endpoint in (stuck, other):
         call(endpoint, 0.0, 0.1)
-        endpoint.begin(1.0)
-    other.end(1.0, 1.1, failed=False)
-    other.begin(1.1)
-    other.begin(1.1)
-    assert picks(balancer, 1.1).keys() == {"e0"}  # two calls each: 0.1 * 2 against 0.1 * 3
-    assert picks(balancer, 1.2).keys() == {"e1"}  # 0.2 * 2 against 0.1 * 3
+    stuck.begin(1.0)
+    for _ in range(4):
+        other.begin(1.24)
+    assert picks(balancer, 1.24).keys() == {"e0"}  # 0.24 * 2 against 0.1 * 5
+    assert picks(balancer, 1.26).keys() == {"e1"}  # 0.26 * 2
+
+
+def test_one_that_is_well_does_not_look_slow_because_its_calls_come_unevenly():
+    balancer, (one, other) = of()
+    for endpoint in (one, other):
+        call(endpoint, 0.0, 0.1)
+    for _ in range(3):
+        one.begin(1.0)
+    for _ in range(4):
+        other.begin(1.09)
+    assert picks(balancer, 1.09).keys() == {"e0"}  # 0.1 * 4 against 0.1 * 5: 0.09 is no age
 
 
 def test_a_stream_does_not_age_once_it_has_begun_but_counts():

@@ -14,9 +14,10 @@ faster one only draws it down, by as much as time has gone by since the last one
   20 % of all calls to one of ten that fails; the even share would be 10 %). So a share of failures is kept beside the
   latency. It is forgotten with time, but one more failure brings back what had been forgotten: a server that is tried
   once in a while and fails each time has not got better.
-* **Calls that have not ended.** Once the oldest of them is older than the latency, that age is the latency. It is
-  worked out from their average age: of n that came evenly, the oldest is 2n / (n + 1) times as old. (To keep the times
-  of all was tried: it finds out no more, costs more, and lets one lost call among many speak for the whole instance.)
+* **Calls that have not ended.** Where they are older on average than calls take, that age counts in its place. (To keep
+  the times of all and go by the oldest was tried: it leads to nothing better, costs more, and lets one lost call among
+  many speak for the instance. So does to take twice the average age, which is what they take, as each is half through
+  on average: where chance has them come unevenly, one that is well looks slow.)
 * **Calls that nobody waited for** (a hedge that lost, a caller that left): they took that long at least.
 """
 

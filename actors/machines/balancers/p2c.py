@@ -65,6 +65,8 @@ class PeakEwma(Base):
             j = int(self._random() * (n - 1))
             a, b = endpoints[i], endpoints[j if j < i else j + 1]  # two distinct ones
             if not avoid or (a.id not in avoid and b.id not in avoid):
+                if sums is None:  # as `_better`, without the call: this is on the road of nearly every call
+                    return a if _cost(a, now) <= _cost(b, now) else b
                 return self._better(a, b, now)
         return self._search(now, avoid)
 
@@ -98,7 +100,8 @@ def _cost(endpoint: Endpoint, now: float) -> float:
     if not outstanding:
         return (latency + failures) * math.exp((endpoint.seen - now) / TAU)
     waiting = endpoint.waiting
-    age = 2 * (waiting * now - endpoint.since) / (waiting + 1)
-    if age > latency:
-        latency = age
+    if waiting:
+        age = now - endpoint.since / waiting
+        if age > latency:
+            latency = age
     return latency * (outstanding + 1) + failures
