@@ -51,7 +51,7 @@ def fill(template: str, values: PathValues) -> str:
     """The path of a template, each value quoted. Raises InvalidRequest, which names the value and never quotes it."""
     if not isinstance(template, str):
         raise InvalidRequest(f"a path template is text that starts with '/', not a {type(template).__name__}")
-    if not isinstance(values, Mapping):
+    if type(values) is not dict and not isinstance(values, Mapping):  # the first costs a tenth of the second
         raise InvalidRequest(
             f"path is a mapping of the names in the template to values, not a {type(values).__name__}: the path itself "
             'is passed by position, as in get("/users/{id}", path={"id": 7})'
@@ -86,6 +86,8 @@ def _mismatch(names: Iterable[str], values: Mapping[str, Any]) -> InvalidRequest
 
 def _segment(name: str, value: Any) -> str:
     """One value, quoted: nothing in it means anything to a server any more."""
+    if type(value) is str and _PLAIN.fullmatch(value):  # as most are
+        return value
     text = _text(name, value)
     if _PLAIN.fullmatch(text):
         return text
@@ -100,6 +102,8 @@ def _segment(name: str, value: Any) -> str:
                 f"path value {name!r} has '.' or '..' as a segment, which servers resolve however it is quoted: "
                 "pass it in params, or give it another name"
             )
+        if "%" not in decoded:
+            break
         decoded = unquote(decoded)
     try:
         return quote(text, safe="")

@@ -250,3 +250,12 @@ async def test_the_timeout_of_an_attempt_is_for_those_too(autojump_clock) -> Non
         assert isinstance(await outcome_of(service.get(service.link(CDN))), sg.CallTimeout)
         assert isinstance(await outcome_of(service.get("/export")), sg.CallTimeout)
         assert trio.current_time() - begun == pytest.approx(4)
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+async def test_nor_is_it_where_a_redirect_led_there(status, autojump_clock) -> None:
+    fields = GUARDED | {"breaker": sg.BreakerConfig(failure_threshold=1)}
+    async with running(to(CDN), (status, {"Retry-After": "50"}, b""), **fields) as (service, _):
+        error = await outcome_of(service.get("/export"))
+        assert isinstance(error, sg.HTTPStatusError)
+        assert (error.status, service.breaker, service.limiter.paused_for) == (status, "closed", 0)
