@@ -172,6 +172,8 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         if record.allowed_hosts and proxy is not None:
             text = "cannot be had behind a proxy, which resolves names itself: configure these hosts as services"
             yield "allowed_hosts", text
+        if record.slow_start is not None and record.balancer in {"ring_hash", "maglev"}:
+            yield "slow_start", f"cannot be had with {record.balancer}: each step of a weight would move keys"
         check = record.health_check
         if proxy is not None and isinstance(check, HealthCheckConfig) and check.kind == "tcp":
             yield "health_check.kind", 'a proxy is no way for a check that only connects: use kind = "http"'

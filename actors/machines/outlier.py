@@ -260,7 +260,7 @@ class OutlierDetector:
         seconds = min(host.multiplier * config.ejection_time, config.max_ejection_time)
         seconds *= 1.0 + config.jitter * self._rng.random()
         if host.until is None:
-            self._absent += host.counts
+            self._absent += 1
             self._out[host.id] = host
             self.version += 1
         host.ejected, host.until = at, at + seconds

@@ -161,11 +161,8 @@ class Roster:
 
     def record(self, id: str, now: float, *, failed: bool | None) -> None:
         """A call to it has ended; None: in a way that says nothing about it. Only where it is ``watching``."""
-        outlier = self._outlier
-        if outlier is not None:
-            outlier.record(id, failed, now)
-            if outlier.due < self.due:
-                self.due = outlier.due
+        if self._outlier is not None:
+            self._outlier.record(id, failed, now)
 
     def _ejected(self, host: Host, why: str, seconds: float) -> None:
         self.due = -math.inf

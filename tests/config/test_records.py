@@ -158,6 +158,7 @@ BAD = [
         "health_check.kind: a proxy is no way for a check that only connects",
     ),
     (ServiceConfig, {"panic_threshold": 1.5}, "panic_threshold: must be from 0 to 1, not 1.5"),
+    (ServiceConfig, {"slow_start": 9, "balancer": "maglev"}, "slow_start: cannot be had with maglev"),
     (ServiceConfig, {"slow_start": 0}, "slow_start: must be from 0.001 to"),
     (OutlierConfig, {"max_ejected": 0}, "max_ejected: must be from 0.001 to 1, not 0"),
     (

@@ -366,7 +366,7 @@ def test_a_rate_of_failures_needs_hosts_and_calls():
 @pytest.mark.parametrize(("n", "expected"), [(4, False), (5, True)])
 def test_of_four_none_can_be_far_from_the_rest(n, expected):
     """One bad one of n is sqrt(n - 1) standard deviations from the mean: 1.73 of four, 2 of five."""
-    config = OutlierConfig(consecutive_failures=None, failure_rate=None, success_rate_hosts=1)
+    config = OutlierConfig(consecutive_failures=None, failure_rate=None, success_rate_hosts=n)
     detector, told = watched(config, n)
     interval(detector, {str(i): 60 if i == 0 else 1 for i in range(n)})
     detector.sweep(10.0)
@@ -392,11 +392,13 @@ def test_where_all_are_alike_nobody_stands_out(failures):
     assert not told
 
 
-def test_the_worst_goes_first_if_there_is_no_room_for_all():
-    detector, told = watched(OutlierConfig(consecutive_failures=None, success_rate_factor=None))
-    interval(detector, {str(i): (0, 90, 99, 95, 0, 0)[i] for i in range(6)})
+@pytest.mark.parametrize("rule", ["failure_rate", "success_rate_factor"])
+def test_the_worst_goes_first_if_there_is_no_room_for_all(rule):
+    rules = dict.fromkeys(("consecutive_failures", "failure_rate", "success_rate_factor"))
+    detector, told = watched(OutlierConfig(**{**rules, rule: getattr(CONFIG, rule)}), 15)
+    interval(detector, {str(i): (0, 90, 99, *[0] * 12)[i] for i in range(15)})
     detector.sweep(10.0)
-    assert told == [("2", "99.0% failed", pytest.approx(30.0, rel=0.1))]
+    assert [one[0] for one in told] == ["2"]
 
 
 def test_an_interval_is_judged_as_of_its_end_however_late_somebody_looks():
