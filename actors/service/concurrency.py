@@ -56,6 +56,8 @@ class BulkheadStatus(msgspec.Struct, frozen=True):
 class Concurrency:
     """The limit of one service, and what it is learned from."""
 
+    __slots__ = ("_emit", "_in_flight", "_name", "_path", "_told", "changed", "learner", "limit", "rule")
+
     def __init__(self, config: ServiceConfig, path: str, emit: Callable[[Event], None]) -> None:
         self.limit = config.bulkhead.max_concurrent
         """Calls at once."""

@@ -90,7 +90,13 @@ def guarded(urls: Sequence[str], rng: random.Random) -> sg.ServiceConfig:
         breaker=sg.BreakerConfig(failure_threshold=rng.randrange(15, 25), monitoring_period=0.2, reset_timeout=0.05),
         retry=sg.RetryPolicy(base_delay=0.001),
         rate_limit=sg.RateLimit(rng.randrange(1500, 2500), burst=50),
-        bulkhead=sg.BulkheadConfig(max_concurrent=rng.randrange(6, 12), max_queue=rng.randrange(5, 15)),
+        bulkhead=sg.BulkheadConfig(
+            max_concurrent=rng.randrange(6, 12),
+            max_queue=rng.randrange(5, 15),
+            max_wait=rng.choice((None, 0.05)),
+            codel=rng.choice((None, sg.CoDelConfig())),
+            adaptive=rng.choice((None, sg.AimdConfig(timeout=0.1), sg.Gradient2Config(window=0.05))),
+        ),
         hedge=sg.HedgeConfig(delay=0.01),
         tls=sg.TLSConfig(min_version=rng.choice(("1.2", "1.3"))),  # another one means other connections
     )
