@@ -61,10 +61,11 @@ class BreakerConfig(Record, frozen=True, forbid_unknown_fields=True):
     list are successes."""
     failure_errors: Sequence[ErrorCode] = (ErrorCode.TRANSPORT, ErrorCode.TIMEOUT)
     """Errors without an answer that are failures; all others say nothing. The caller's own cancellation never does."""
-    scope: Literal["service", "instance", "operation"] = "service"
+    scope: Literal["service", "instance", "operation"] | None = None
     """What has a breaker of its own. ``instance``: no call goes to one whose breaker is open, and ``CircuitOpen`` is
     for when all are. ``operation``: a method and path template, or a path, of which segments with a digit in them
-    count as the same."""
+    count as the same. None: ``service`` for one with a ``base_url`` and no sources, else ``instance``, for one bad
+    instance among many would keep a breaker of all open."""
 
     classify: Function | None = None
     """Asked before the lists: a function of the status (or None) and the `ServiceError` (or None), which returns

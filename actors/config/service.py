@@ -144,6 +144,14 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         """Whether anybody on the way there can read what is sent, and nothing says that this is as it should be."""
         return not self.allow_plain_http and is_exposed(url, None if self.proxy is None else self.proxy.url)
 
+    @property
+    def breaker_in_force(self) -> BreakerConfig:
+        """``breaker``, with its scope as it is for this service."""
+        if self.breaker.scope is not None:
+            return self.breaker
+        scope = "service" if self.base_url is not None and not self.sources else "instance"
+        return msgspec.structs.replace(self.breaker, scope=scope)
+
     def __repr__(self) -> str:
         return f"ServiceConfig({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"
 

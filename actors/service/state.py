@@ -74,7 +74,7 @@ class ServiceState:
         self._emit = emit
         self._rng = rng
         self._oauth2: OAuth2Memory | None = None
-        self.breakers = Breakers(config.breaker, config.name, path, emit, rng)
+        self.breakers = Breakers(config.breaker_in_force, config.name, path, emit, rng)
         self.memory = Memory()
         self.roster = Roster(config, path, emit, rng, trio.current_time())
         self._tune(config, None)
@@ -119,7 +119,7 @@ class ServiceState:
     def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
         self.known.keep(*found(config))
         now = trio.current_time()
-        self.breakers.tune(config.breaker, now)
+        self.breakers.tune(config.breaker_in_force, now)
         if old is not None:
             self.roster.tune(config, now)
         self.outcome = Classifier(config.breaker)

@@ -180,3 +180,27 @@ async def test_hedges_go_elsewhere_or_not_at_all(autojump_clock) -> None:
 
 def test_the_base_url_is_one_instance() -> None:
     assert sg.ServiceConfig("svc", BASE, breaker=EACH).breaker.scope == "instance"
+
+
+@pytest.mark.parametrize(
+    ("fields", "scope"),
+    [
+        ({"base_url": BASE}, "service"),
+        ({"instances": (A, B)}, "instance"),
+        ({}, "instance"),  # they are registered
+        ({"base_url": BASE, "sources": [sg.FileSource("a.toml")]}, "instance"),
+        ({"instances": (A, B), "breaker": sg.BreakerConfig(scope="service")}, "service"),
+        ({"base_url": BASE, "breaker": EACH}, "instance"),
+    ],
+)
+def test_what_can_have_many_instances_has_a_breaker_for_each(fields, scope) -> None:
+    assert sg.ServiceConfig("svc", **fields).breaker_in_force.scope == scope
+
+
+async def test_half_of_a_fleet_does_not_take_the_rest_along(autojump_clock) -> None:
+    fleet = [sg.InstanceConfig(f"http://{name}.test", id=name) for name in "abcdefgh"]
+    async with running(broken(*"abcd"), instances=fleet) as (service, _):
+        ends = [await outcome_of(service.get("/")) for _ in range(300)]
+        failed = [end for end in ends if isinstance(end, sg.ServiceError)]
+        assert {type(one) for one in failed} <= {sg.HTTPStatusError}
+        assert len(failed) <= 4 * 5  # what it takes to open the breakers of four
