@@ -63,6 +63,8 @@ class Members:
     def register(self, entry: Entry, instance: ServiceInstance) -> bool:
         """The program says that there is an instance."""
         entry.registered.instances[instance.id] = instance
+        if instance.id in entry.instances:
+            self.seen(entry, instance.id)  # which is no change: who registers as a heartbeat wakes nobody
         return self.settle(entry, instance.id)
 
     def deregister(self, entry: Entry, id: str) -> bool:
@@ -134,10 +136,7 @@ class Members:
         return any(changed)
 
     def settle(self, entry: Entry, id: str, *, asked: bool = False) -> bool:
-        """Put together what is said of an instance. ``asked``: somebody wants it gone, however healthy it is.
-
-        True if that has changed anything but when it was last seen: who registers as a heartbeat wakes nobody.
-        """
+        """Put together what is said of an instance. ``asked``: somebody wants it gone, however healthy it is."""
         said, names = entry.named(id)
         known = entry.instances.get(id)
         if said is not None:
@@ -151,16 +150,22 @@ class Members:
         return known.sources != ()
 
     def _put(self, entry: Entry, known: ServiceInstance | None, said: ServiceInstance, names: tuple[str, ...]) -> bool:
-        now = wall_time()
-        health, since = (HealthStatus.UNKNOWN, now) if known is None else (known.health, known.registered_at)
-        put = msgspec.structs.replace(said, health=health, registered_at=since, last_seen=now, sources=names)
+        if known is None:
+            now = wall_time()
+            put = msgspec.structs.replace(
+                said, health=HealthStatus.UNKNOWN, registered_at=now, last_seen=now, sources=names
+            )
+        else:  # what was learned of it stays
+            put = msgspec.structs.replace(
+                said, health=known.health, registered_at=known.registered_at, last_seen=known.last_seen, sources=names
+            )
         entry.instances[said.id] = put
         if known is None:
             self._emit(InstanceRegistered, put)
             self._checks.added(entry, said.id)
         elif (known.endpoint, known.address) != (said.endpoint, said.address):
             self._checks.moved(entry, said.id)
-        return known is None or msgspec.structs.replace(put, last_seen=known.last_seen) != known
+        return put != known
 
     def _remove(self, entry: Entry, id: str) -> None:
         self._checks.removed(entry, id)

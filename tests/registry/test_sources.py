@@ -10,6 +10,7 @@ from support.sources import Scripted, instances, source
 import switchgear as sg
 from switchgear.actors.events import InstanceDeregistered, InstanceRegistered, SourceDown, SourceRecovered
 from switchgear.actors.machines.fate import FATES, Fate
+from switchgear.actors.registry.records import Sourced, SourceFailed
 
 CHECK = sg.HealthCheckConfig(interval=10.0, jitter=0.0, unhealthy_threshold=1, healthy_threshold=1)
 ONE, TWO = source("one"), source("two")
@@ -375,3 +376,30 @@ def test_sources_come_from_a_file_or_a_dict() -> None:
     assert loaded.services[0].sources == (sg.FileSource("a.json", 2.0),)
     with pytest.raises(sg.ConfigError, match=r"sources\[0\].type: must be one of"):
         sg.load_config({"services": [{"name": "svc", "sources": [{"type": "magic"}]}]})
+
+
+async def test_only_who_is_heard_of_is_seen(scripted, autojump_clock) -> None:
+    """A registration, a heartbeat and a check that is passed say that it is there; a word about others does not."""
+    async with running(200, instances=(), sources=[ONE, TWO]) as (_, upstream):
+        registry = upstream.runtime.registry
+        await scripted.say("one", {"a": 1.0})
+        (first,) = await registry.discover("svc")
+        await trio.sleep(5)
+        await scripted.say("one", {"a": 1.0, "b": 1.0})
+        await scripted.say("two", {"a": 1.0})
+        await upstream.runtime.reconfigure("svc", config(TWO, ONE))
+        assert {one.id: one.last_seen - first.last_seen for one in await registry.discover("svc")} == {
+            "a": 0.0,
+            "b": pytest.approx(5.0),
+        }
+
+
+async def test_the_last_words_of_what_has_gone_are_heard_by_nobody(scripted, autojump_clock) -> None:
+    """As when a source speaks in the very moment in which its service is removed."""
+    async with running(200, instances=(), sources=[ONE]) as (_, upstream):
+        ref = upstream.runtime.registry._ref
+        for service, name in (("svc", "two"), ("gone", "one")):
+            await ref.ask(Sourced(service, name, tuple(instances({"a": 1.0}))))
+            await ref.ask(SourceFailed(service, name, "no answer"))
+        assert await known(upstream) == {}
+        assert list(await statuses(upstream)) == ["one"]
