@@ -148,3 +148,30 @@ async def test_nobody_waits_for_room_any_more_where_the_oldest_makes_it(autojump
         await ref.ask("x")
         assert done == [3]
         assert system.dead_letters == 3
+
+
+async def test_who_tells_and_finds_no_room_goes_on_when_he_has_waited_too_long(autojump_clock):
+    async with system_and_events() as (system, log):
+        ref = await system.start(impatient(2.0), "a", capacity=0)
+        async with trio.open_nursery() as nursery:
+            await ask_soon(nursery, ref, sleeps(10))
+            with trio.move_on_after(1) as scope:
+                await ref.tell("cancelled")
+            assert scope.cancelled_caught
+            await ref.tell("told")
+            assert trio.current_time() == 3
+        assert len(log.all("DeadLetter")) == 1
+        seen = system.tree().find("/a").mailbox
+        assert (seen.shed, seen.refused, seen.accepted) == (1, 1, 1)
+
+
+async def test_a_worker_that_finds_nobody_in_time_waits_for_the_next(autojump_clock):
+    rule = Strict()
+    async with open_system() as system:
+        ref = await system.start(impatient(50.0, rule), "a")
+        async with trio.open_nursery() as nursery:
+            await ask_soon(nursery, ref, sleeps(10))
+            late = await ask_soon(nursery, ref, "x")
+            rule.terms = 3.0, True
+        assert (type(late.end), late.at) == (MailboxOverdue, 10)
+        assert await ref.ask("y") == "y"
