@@ -71,6 +71,18 @@ class CustomAuth(Record, frozen=True, forbid_unknown_fields=True, tag_field="typ
     """An `AuthProvider`, an ``httpx.Auth``, or the name that one has been given by `register_auth`. In a file, such a
     name, or that of a factory as ``"package.module:name"`` (see `register_auth`)."""
 
+    def __copy__(self) -> CustomAuth:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> CustomAuth:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A name can go anywhere; what a provider holds may be secrets, as an httpx.BasicAuth does."""
+        if not isinstance(self.provider, str):
+            raise TypeError("a provider of authentication cannot be pickled: register it, and give its name instead")
+        return CustomAuth, (self.provider,)
+
     def __repr__(self) -> str:
         return f"CustomAuth(provider={self.__rich_repr__()[0][1]!r})"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
+import pickle
 import traceback
 
 import pytest
@@ -393,3 +395,12 @@ async def test_what_it_adds_is_known_as_a_secret_and_signatures_do_not_push_out_
         for _ in range(1500):
             await service.get("/")
         assert service._state.known.scrub(f"it said {CANARY}") == "it said ***"
+
+
+def test_a_name_can_be_pickled_and_what_a_provider_holds_cannot() -> None:
+    sg.register_auth("of a pickle", lambda service: Plain({}))
+    named, held = sg.CustomAuth("of a pickle"), sg.CustomAuth(Plain({"X": "secret"}))
+    assert pickle.loads(pickle.dumps(named)) == named
+    with pytest.raises(TypeError, match="register it, and give its name"):
+        pickle.dumps(held)
+    assert copy.copy(held) is copy.deepcopy(held) is held

@@ -45,6 +45,13 @@ async def asked():
     return CANARY
 
 
+class Provider:
+    """Authentication of the user's own."""
+
+    async def authenticate(self, request):
+        return sg.Credentials((("X-Odd", CANARY),), "odd=1")
+
+
 # Where a canary is: fields of the configuration, and options of the call.
 PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "key in a header": ({"auth": sg.ApiKeyAuth(SECRET, "X-Odd")}, {}),
@@ -52,6 +59,8 @@ PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "bearer": ({"auth": sg.BearerAuth(SECRET)}, {}),
     "basic": ({"auth": sg.BasicAuth("user", SECRET)}, {}),
     "bearer of a function": ({"auth": sg.BearerAuth(token_from=asked)}, {}),
+    "provider": ({"auth": sg.CustomAuth(Provider())}, {}),
+    "auth of httpx": ({"auth": sg.CustomAuth(httpx.BasicAuth("user", CANARY))}, {}),
     "client secret": ({"auth": oauth2()}, {}),
     "client secret in the form": ({"auth": oauth2(client_auth="client_secret_post")}, {}),
     "refresh token": ({"auth": oauth2(grant="refresh_token", refresh_token=SECRET)}, {}),
@@ -151,10 +160,11 @@ FAILURES: dict[str, tuple[Any, dict[str, Any], str | None]] = {
     ),
     "bulkhead": (echo(200), {"bulkhead": sg.BulkheadConfig(1, 0, "fail")}, "OVERLOADED"),
     "no instances": (echo(200), {"base_url": None}, "NO_HEALTHY_INSTANCES"),
-    "fallbacks": (echo(500), {"fallbacks": [sg.DegradeFallback(lambda error, call: 1 / 0)]}, "HTTP_STATUS"),
+    "fallbacks": (echo(500), {"fallbacks": [sg.DegradeFallback(lambda error, call: 1 / 0)]}, "FALLBACK_FAILED"),
     "crash": (echo(200), {}, "ACTOR_CRASHED"),
     "shutdown": (hang, {}, "SHUTTING_DOWN"),
     "bad request": (echo(200), {}, "INVALID_REQUEST"),
+    "removed": (echo(200), {}, "UNKNOWN_SERVICE"),
 }
 TWICE = {"breaker", "own limit"}  # the first call makes it so
 
@@ -183,6 +193,7 @@ class Witness:
             self.said += [repr(outcome), str(outcome)]
             outcome = outcome.error
         self.codes.append(None if outcome is None else outcome.code.value)
+        self.codes += [one.code.value for one in getattr(outcome, "fallback_errors", ())]
         if outcome is not None:
             self.said += [*told(outcome), *shown(without_answer(outcome))]
 
@@ -254,6 +265,11 @@ async def test_no_canary_sings(place, wrong, autojump_clock, caplog, monkeypatch
         monkeypatch.setattr("switchgear.actors.service.road.Road.call", crash)
     async with witnessed(caplog, config, transport) as (runtime, witness):
         service = runtime.service("svc")
+        if wrong == "removed":
+            await runtime.remove_service("svc")
+            with pytest.raises(sg.UnknownService) as caught:
+                runtime.service("svc")
+            witness.end(caught.value)
         if wrong in TWICE:
             witness.end(await outcome_of(call(service, options, wrong)))
         if wrong in {"bulkhead", "shutdown"}:
@@ -271,6 +287,11 @@ async def test_no_canary_sings(place, wrong, autojump_clock, caplog, monkeypatch
         witness.end(await service.try_request("GET", "/x", headers={"X-API-Key": CANARY}, timeout=0.5))
     expected = {code, "DECODE"} if code is None else {code}
     assert expected & set(witness.codes), witness.codes
+
+
+def test_every_kind_of_error_is_tried():
+    """INVALID_CONFIG below, where configurations are refused."""
+    assert {code for _, _, code in FAILURES.values() if code} | {"INVALID_CONFIG"} == set(sg.ErrorCode)
 
 
 async def ended(service, options, wrong, witness):
