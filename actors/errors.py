@@ -161,7 +161,10 @@ class RateLimited(ServiceError):
 
 
 class AuthFailed(ServiceError):
-    """The service does not take our credentials, or we could not get any. Look at the ``auth`` of its configuration."""
+    """The service does not take our credentials, or we could not get any. Look at the ``auth`` of its configuration.
+
+    ``retryable`` is true where they could not be fetched and that may pass; ``retry_at`` says when it is tried again.
+    """
 
     code = ErrorCode.AUTH_FAILED
 

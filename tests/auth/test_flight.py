@@ -12,6 +12,7 @@ from support.service import ONCE, drain, in_background, outcome_of, running
 from support.tokens import Mint, after
 
 import switchgear as sg
+from switchgear.actors.auth.bearer import FunctionSource
 from switchgear.actors.events import TokenRefreshed, TokenRefreshFailed
 
 CANARY = "canary-51c0de"
@@ -312,6 +313,20 @@ async def test_the_wait_for_credentials_is_no_slowness_of_the_service(autojump_c
     async with running(auth=auth, breaker=slow) as (service, _):
         await service.get("/", timeout=100)
         assert service.breaker == "closed"
+
+
+async def test_a_source_of_ours_with_a_bug_is_no_crash_either(autojump_clock, monkeypatch) -> None:
+    async def bug(self, previous):
+        raise KeyError(CANARY)
+
+    monkeypatch.setattr(FunctionSource, "fetch", bug)
+    _, auth = bearing("one")
+    async with running(auth=auth) as (service, upstream):
+        end = await outcome_of(service.get("/"))
+        assert isinstance(end, sg.AuthFailed)
+        assert "KeyError" in str(end)
+        assert CANARY not in "".join(traceback.format_exception(end))
+        assert upstream.runtime.tree().find("/services/svc").restarts == 0
 
 
 async def crash(runtime):

@@ -238,6 +238,53 @@ async def test_odd_flows_are_errors_of_the_call(do, autojump_clock) -> None:
     assert {request.url.host for request in upstream.requests} <= {"svc.test"}
 
 
+class Native(httpx.Auth):
+    """With a flow that is async."""
+
+    def __init__(self, flow):
+        self.async_auth_flow = flow
+
+
+async def yields_nothing(request):
+    return
+    yield
+
+
+async def hangs(request):
+    await trio.sleep_forever()
+    yield request
+
+
+async def broken_body(request):
+    async def pieces():
+        raise KeyError(CANARY)
+        yield b""
+
+    yield httpx.Request("POST", "https://issuer.test/", content=pieces())
+
+
+async def leads_elsewhere_and_raises_when_it_is_closed(request):
+    try:
+        request.url = httpx.URL("https://evil.test/")
+        yield request
+    finally:
+        raise KeyError(CANARY)
+
+
+@pytest.mark.parametrize("flow", [yields_nothing, hangs, broken_body, leads_elsewhere_and_raises_when_it_is_closed])
+async def test_odd_flows_that_are_async_as_well(flow, autojump_clock, caplog) -> None:
+    timeout = sg.TimeoutConfig(total=60, attempt=2)
+    async with running(auth=sg.CustomAuth(Native(flow)), timeout=timeout) as (service, upstream):
+        began = trio.current_time()
+        end = await outcome_of(service.get("/"))
+        assert isinstance(end, sg.AuthFailed)
+        assert trio.current_time() - began == pytest.approx(2 if flow is hangs else 0)
+        assert CANARY not in "".join(traceback.format_exception(end)) + caplog.text
+        assert upstream.runtime.tree().find("/services/svc").restarts == 0
+    assert ("raised KeyError when it was closed" in caplog.text) is ("closed" in flow.__name__)
+    assert not upstream.requests
+
+
 async def test_a_body_in_pieces_cannot_be_shown_to_a_flow_that_wants_it() -> None:
     class Wants(httpx.Auth):
         requires_request_body = True
