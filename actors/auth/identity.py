@@ -6,7 +6,7 @@ of the service's memory it is only changed synchronously, so no life can leave i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..machines.tokens import TokenCache
 
@@ -27,5 +27,7 @@ class Identity:
         """What has been fetched, and when to fetch again."""
         self.grant: Grant | None = None
         """What was fetched last, for the source to go on from."""
+        self.provider: Any = None
+        """Of authentication of the user's own, if it has been made: it keeps what it has fetched."""
         self.trouble = ""
         """Why the last attempt to fetch failed; empty if it did not."""

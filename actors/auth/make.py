@@ -19,6 +19,7 @@ from .provider import Broken, ProviderSigner, ProviderSource
 if TYPE_CHECKING:
     from ..config import Auth
     from ..machines.tokens import Token
+    from .identity import Identity
     from .provider import Signer
     from .source import Source, Surroundings
 
@@ -38,18 +39,21 @@ class Means(msgspec.Struct, frozen=True):
     """A 401 may be mended by fetching again whatever it asks for: who knows what a scheme of the user's says."""
 
 
-def make_means(auth: Auth | None, around: Surroundings) -> Means:
-    """Those of a configuration."""
+def make_means(identity: Identity, around: Surroundings) -> Means:
+    """For who we are, in these surroundings."""
+    auth = identity.auth
     if isinstance(auth, CustomAuth):
-        return _custom(auth, around.config.name)
+        return _custom(identity, auth, around.config.name)
     return Means(fixed(auth), make_source(auth, around))
 
 
-def _custom(auth: CustomAuth, service: str) -> Means:
-    try:
-        provider = provider_of(auth.provider, service)
-    except Exception as error:  # noqa: BLE001 - whatever a factory of the user's raises
-        return Means(source=Broken(failure_of("the factory of the authentication", error)))
+def _custom(identity: Identity, auth: CustomAuth, service: str) -> Means:
+    if identity.provider is None:
+        try:
+            identity.provider = provider_of(auth.provider, service)
+        except Exception as error:  # noqa: BLE001 - whatever a factory of the user's raises
+            return Means(source=Broken(failure_of("the factory of the authentication", error)))
+    provider = identity.provider
     if not hasattr(provider, "authenticate"):
         return Means(fixed(None), signer=FlowSigner(provider))
     fetches = hasattr(provider, "refresh")

@@ -20,8 +20,8 @@ def register_auth(name: str, factory: Factory) -> None:
 
     Args:
         name: for it; an earlier one of the same name is replaced, for what is configured from then on.
-        factory: called with the name of the service before its first call (and again after a crash), it gives the
-            provider: an `AuthProvider`, or an ``httpx.Auth``.
+        factory: called with the name of the service before its first call, it gives the provider: an `AuthProvider`, or
+            an ``httpx.Auth``. That is kept through crashes, and until the configuration names another.
     """
     if not isinstance(name, str) or not name or ":" in name:
         raise ConfigError(f"the name of a kind of authentication is text without a ':', not {shown(name)}")

@@ -173,7 +173,7 @@ class ServiceActor(Actor):
             around = Surroundings(config, self._open_door, ctx.rng, state.oauth2)
             self._auth = Authenticator(
                 state.identity,
-                make_means(config.auth, around),
+                make_means(state.identity, around),
                 start_soon=ctx.start_soon,
                 emit=ctx.emit,
                 path=ctx.path,

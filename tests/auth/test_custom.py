@@ -329,6 +329,18 @@ async def test_one_that_is_registered_is_known_to_configurations_by_its_name(reg
     assert registered == ["svc"]  # the same name is the same authentication
 
 
+async def test_a_provider_keeps_its_session_through_a_crash(autojump_clock) -> None:
+    """A new one would not know what the token cache takes for fetched."""
+    sg.register_auth("session", lambda _: Session())
+    async with running(auth=sg.CustomAuth("session")) as (service, upstream):
+        await service.get("/")
+        await upstream.runtime._services["svc"]._ref.tell(object())
+        await trio.testing.wait_all_tasks_blocked()
+        await service.get("/")
+        assert upstream.runtime.tree().find("/services/svc").restarts == 1
+    assert upstream.header("session") == ["s1", "s1"]
+
+
 def test_a_name_that_nobody_registered_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(sg.ConfigError, match="there is no authentication 'nobody'"):
         sg.CustomAuth("nobody")
