@@ -81,7 +81,8 @@ class Model:
 def config(model):
     static = instances(model.static)
     sources = [source(name) for name in model.said]
-    return sg.ServiceConfig("svc", instances=static, sources=sources, retry=ONCE, health_check=CHECK)
+    fields = {"retry": ONCE, "health_check": CHECK, "panic_threshold": 0.0}  # in a panic the unhealthy are used too
+    return sg.ServiceConfig("svc", instances=static, sources=sources, **fields)
 
 
 class Storm:
