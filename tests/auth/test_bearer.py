@@ -186,15 +186,16 @@ async def test_after_a_401_the_file_is_read_at_once(tmp_path) -> None:
 
 
 async def test_a_function_that_is_not_async_may_block() -> None:
-    release = threading.Event()
+    started, release = trio.Event(), threading.Event()
 
     def blocks():
+        trio.from_thread.run_sync(started.set)
         assert release.wait(10)
         return "one", 60
 
     async with running(auth=sg.BearerAuth(token_from=blocks)) as (service, upstream), trio.open_nursery() as nursery:
         nursery.start_soon(service.get, "/")
-        await trio.sleep(0.02)  # others run meanwhile
+        await started.wait()  # we run while it blocks
         assert not upstream.requests
         release.set()
     assert sent(upstream) == ["Bearer one"]
@@ -235,17 +236,22 @@ async def test_a_function_may_ask_another_service_whose_errors_are_told() -> Non
 
 
 async def test_a_function_that_hangs_keeps_one_thread_and_no_more() -> None:
-    calls, release = [], threading.Event()
+    started, release = trio.Event(), threading.Event()
+    calls = []
 
     def hangs():
         calls.append(1)
+        trio.from_thread.run_sync(started.set)
         assert release.wait(10)
         return "one"
 
     source = FunctionSource(hangs)
-    for _ in range(3):
-        with trio.move_on_after(0.02):
-            await source.fetch(None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(source.fetch, None)
+        await started.wait()
+        nursery.cancel_scope.cancel()
+    with trio.move_on_after(0):
+        await source.fetch(None)
     assert len(calls) == 1
     release.set()
     with trio.fail_after(5):

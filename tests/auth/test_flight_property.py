@@ -95,7 +95,7 @@ class World:
 
 
 @given(script=fetches, calls=calls, happenings=events, seed=st.integers(0, 3))
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_one_flight_at_a_time_and_every_call_ends(script, calls, happenings, seed) -> None:
     world = World(script)
     ends = []
