@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from .check import OUR_HEADERS, HeaderName, header_value
@@ -64,6 +65,19 @@ class BearerAuth(Record, frozen=True, forbid_unknown_fields=True, tag_field="typ
     when there is none, before one expires, and when the service has refused one; never twice at once, and with no call
     waiting for it that has a token. One that is not async is called in a thread. In a file: its name, as
     ``"package.module:name"``."""
+
+    def __copy__(self) -> BearerAuth:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> BearerAuth:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A function goes by its name; with what it is bound to, secrets may go along."""
+        if self.token_from is not None and not isinstance(self.token_from, FunctionType):
+            kind = type(self.token_from).__name__
+            raise TypeError(f"a {kind} that gives tokens cannot be pickled: only a function that has a name can")
+        return BearerAuth, (self.token, self.token_file, self.token_from)
 
     def __repr__(self) -> str:
         return f"BearerAuth({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"

@@ -12,6 +12,7 @@ import copy
 import json
 import logging
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -45,6 +46,10 @@ async def asked():
     return CANARY
 
 
+async def given_back(token):
+    return token
+
+
 class Provider:
     """Authentication of the user's own."""
 
@@ -59,6 +64,7 @@ PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "bearer": ({"auth": sg.BearerAuth(SECRET)}, {}),
     "basic": ({"auth": sg.BasicAuth("user", SECRET)}, {}),
     "bearer of a function": ({"auth": sg.BearerAuth(token_from=asked)}, {}),
+    "bearer of a bound function": ({"auth": sg.BearerAuth(token_from=partial(given_back, CANARY))}, {}),
     "provider": ({"auth": sg.CustomAuth(Provider())}, {}),
     "auth of httpx": ({"auth": sg.CustomAuth(httpx.BasicAuth("user", CANARY))}, {}),
     "client secret": ({"auth": oauth2()}, {}),
