@@ -113,3 +113,12 @@ async def test_an_httpx_client_of_the_programs_own_loses_its_secrets_too(caplog)
 )
 def test_what_has_the_name_of_a_secret(text, clean):
     assert without_named(text) == clean
+
+
+@pytest.mark.parametrize(
+    "part", ["?", "&", "?a", "?a=", "://", "://a", "@", "('a', '", '("a", "', "auth=(", "\\'", "(b'a', b'\\"]
+)
+def test_no_text_takes_long(part):
+    """It would take hours if the time grew with the square of the length."""
+    text = part * 100_000
+    assert len(without_named(f"{text}?token=x")) >= 100_000
