@@ -161,15 +161,15 @@ class OutlierDetector:
             if host.trying:
                 self._tried(host, failed, now)
         elif failed is not None:
-            self._count(host, failed, now)
+            if not host.calls:
+                self._open(host, now)
+            host.calls += 1
+            if failed:
+                self._failed(host, now)
+            else:
+                host.in_a_row = 0
 
-    def _count(self, host: Host, failed: bool, now: float) -> None:
-        if not host.calls:
-            self._open(host, now)
-        host.calls += 1
-        if not failed:
-            host.in_a_row = 0
-            return
+    def _failed(self, host: Host, now: float) -> None:
         host.failures += 1
         host.in_a_row += 1
         if host.in_a_row == self._config.consecutive_failures:

@@ -92,14 +92,16 @@ class Fleet:
     def headed(self, endpoint: Endpoint, began: float, now: float) -> None:
         """The head of an answer has come whose body the caller reads himself."""
         endpoint.headed(began, now)
-        if self._roster.watching:
-            self._roster.record(endpoint.id, now, failed=False)
+        record = self._roster.record
+        if record is not None:
+            record(endpoint.id, False, now)  # noqa: FBT003 - an outcome, not a mode
 
     def end(self, endpoint: Endpoint, began: float | None, now: float, *, failed: bool | None) -> None:
         """It is over. See `Endpoint.end`."""
         endpoint.end(began, now, failed=failed)
-        if self._roster.watching and (began is not None or failed):  # else it has been told, by `headed`
-            self._roster.record(endpoint.id, now, failed=failed)
+        record = self._roster.record
+        if record is not None and (began is not None or failed):  # else it has been told, by `headed`
+            record(endpoint.id, failed, now)
 
     def _refresh(self, instances: InstanceSet, now: float) -> None:
         changed = self._roster.look(instances, now)

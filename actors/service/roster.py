@@ -66,8 +66,9 @@ class Roster:
         self.using: Shares = []
         """Instances, with the weights that count now."""
         self.panic = False
-        self.watching = False
-        """Whether it wants to be told how calls end."""
+        self.record: Callable[[str, bool | None, float], None] | None = None
+        """To be told of the end of each call: on which instance, whether it failed (None: that says nothing), and when.
+        None: nothing depends on it, since there is no other instance, or no ejection."""
         self.trials: Mapping[str, Host] = _NONE
         """Not empty: the next call should go to `trial`."""
         self._name, self._path, self._emit, self._rng = config.name, path, emit, rng
@@ -96,7 +97,7 @@ class Roster:
         elif outlier is not None:
             for name in tuple(outlier.ejected):
                 outlier.pardon(name, "ejection is switched off", now)
-            self._outlier, self.trials, self.watching = None, _NONE, False
+            self._outlier, self.trials, self.record = None, _NONE, None
 
     def look(self, instances: InstanceSet, now: float) -> bool:
         """Decide anew. True if ``using`` is another."""
@@ -130,7 +131,7 @@ class Roster:
                     outlier.pardon(one.id, "it passes its health checks again", now)
             healthy_ids = {one.id for one in instances.routable}
             outlier.update((one.id for one in instances.instances), healthy_ids, now, max(1, least))
-            self.watching = len(healthy_ids) > 1
+            self.record = outlier.record if len(healthy_ids) > 1 else None
         self._known = known
 
     def _was_unhealthy(self, id: str) -> bool:
@@ -158,11 +159,6 @@ class Roster:
         if id in self.trials and self._outlier is not None:
             self._outlier.begin(id, now)
             self.due = min(self.due, self._outlier.due)
-
-    def record(self, id: str, now: float, *, failed: bool | None) -> None:
-        """A call to it has ended; None: in a way that says nothing about it. Only where it is ``watching``."""
-        if self._outlier is not None:
-            self._outlier.record(id, failed, now)
 
     def _ejected(self, host: Host, why: str, seconds: float) -> None:
         self.due = -math.inf
