@@ -239,7 +239,10 @@ class Authenticator:
 
     def _next_flight(self, now: float) -> float | None:
         until = self.identity.tokens.blocked_until(now)
-        return None if until == math.inf else until
+        if until is None:
+            return None
+        at = min(until, self._look_again)
+        return None if at == math.inf else at
 
 
 def _copy(error: AuthFailed) -> AuthFailed:

@@ -172,6 +172,16 @@ async def test_what_is_wrong_with_the_file_is_said_with_its_name(content, said, 
     assert not upstream.requests
 
 
+async def test_a_file_that_comes_late_is_found_at_the_next_look(tmp_path, looks_often) -> None:
+    path = tmp_path / "token"
+    async with running(auth=sg.BearerAuth(token_file=str(path))) as (service, _):
+        for _ in range(5):  # so often that a token endpoint would be left alone for a while
+            end = await outcome_of(service.get("/"))
+            assert end.retry_at <= trio.current_time()
+        path.write_text("one")
+        assert (await service.get("/")).success
+
+
 async def test_after_a_401_the_file_is_read_at_once(tmp_path) -> None:
     path = tmp_path / "token"
     path.write_text("one")
