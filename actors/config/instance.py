@@ -23,6 +23,7 @@ class InstanceConfig(Record, frozen=True, forbid_unknown_fields=True):
     weight: Annotated[float, between(0, 1e9)] = 1.0
     """Its share of the calls; 0 takes it out."""
     metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    """``priority`` (a whole number, 0 is the first) and ``zone`` decide who is preferred; the rest is yours."""
     version: Text = ""
     """That of its service if empty."""
     address: Text = ""
