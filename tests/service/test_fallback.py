@@ -67,7 +67,7 @@ async def test_not_older_than_max_age(autojump_clock) -> None:
     ],
 )
 async def test_answers_are_kept_apart_by_what_can_change_them(first, second, same) -> None:
-    async with running(GOOD, 503, fallbacks=(CACHE,)) as (service, _):
+    async with running(GOOD, 503, base_url="https://svc.test", fallbacks=(CACHE,)) as (service, _):
         await service.get("/a", **first)
         end = await outcome_of(service.get("/a", **second))
     assert isinstance(end, sg.ServiceResponse) is same
