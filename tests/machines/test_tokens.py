@@ -6,13 +6,15 @@ import math
 import random
 
 import pytest
-from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from switchgear.actors.machines.tokens import TokenCache, TokenState
 
 EMPTY, FRESH, STALE, EXPIRED = TokenState
+
+
+LIVES = st.one_of(st.none(), st.floats(0, 20), st.integers(1, 10_000), st.sampled_from([0.5, 10, 100, 3600]))
 
 
 class Issued:
@@ -23,15 +25,19 @@ class Issued:
         self.refused = False
 
     @property
+    def ends(self):
+        return self.sent + self.life
+
+    @property
     def used_until(self):
-        return self.sent + self.life - min(30, self.life / 10) if self.life < math.inf else math.inf
+        return self.ends - min(30, self.life / 10)
 
     @property
     def refreshed_from(self):
         """The earliest and the latest: in between it is left to chance."""
         if self.life == math.inf:
             return math.inf, math.inf
-        latest = self.sent + self.life - min(300, self.life / 5)
+        latest = self.ends - min(300, self.life / 5)
         return latest - min(60, self.life / 20), latest
 
 
@@ -69,35 +75,47 @@ class TokenMachine(RuleBasedStateMachine):
         until = self.cache.blocked_until(self.now)
         times = [] if one is None else [*one.refreshed_from, one.used_until]
         later = [at for at in (*times, until) if at is not None and self.now < at < math.inf]
-        assume(later)
-        self.now = min(later)
+        self.now = min(later, default=self.now)
+
+    @rule(life=LIVES, off=st.floats(-0.5, 0.5), outcome=st.sampled_from(["one", "one", "one", "again", "failed"]))
+    def a_call_asks_and_is_answered(self, life, off, outcome):
+        if self._ask():
+            if outcome == "one":
+                self.there_is_one(life)
+            elif outcome == "failed":
+                self.there_is_none_for_now(None)
+            else:
+                self.it_is_the_one_we_had(off)
 
     @rule()
     def a_call_asks_for_another(self):
+        self._ask()
+
+    def _ask(self):
         if not self.cache.should_refresh(self.now):
-            return
+            return False
         assert self.asked_at is None
         assert self.now >= self.earliest[self.usable()]
         self.asked_at, self.asked_while = self.now, self.cache.state(self.now)
         self.cache.begin()
         assert not self.cache.should_refresh(self.now)
+        return True
 
     def settle(self):
         sent, self.asked_at = self.asked_at, None
         return sent
 
     @precondition(lambda self: self.asked_at is not None)
-    @rule(life=st.one_of(st.none(), st.floats(0, 20), st.integers(1, 10_000)))
+    @rule(life=LIVES)
     def there_is_one(self, life):
         self._issue(self.settle(), life)
 
-    @precondition(lambda self: self.asked_at is not None and self.current() is not None)
+    @precondition(lambda self: self.asked_at is not None)
     @rule(off=st.floats(-0.5, 0.5))
     def it_is_the_one_we_had(self, off):
-        one = self.current()
-        assume(20 < one.life < math.inf)
-        sent = self.settle()
-        self._issue(sent, one.sent + one.life - sent + off)
+        one, sent = self.current(), self.settle()
+        end = sent + 100 if one is None or one.life == math.inf else one.ends
+        self._issue(sent, end - sent + off)
 
     def _issue(self, sent, life):
         before, was = self.current(), self.asked_while
@@ -107,9 +125,7 @@ class TokenMachine(RuleBasedStateMachine):
         one = Issued(token.value, token.generation, sent, math.inf if life is None else max(0.0, life))
         self.issued.append(one)
         self.failures = 0
-        again = before is not None and one.used_until <= before.used_until + min(
-            5, 0.1 * (before.used_until - before.sent)
-        )
+        again = before is not None and one.ends <= before.ends + min(5, before.life / 10)
         self.wait(True, -math.inf, -math.inf)
         if was is STALE and again:
             self.wait(True, sent + 30, sent + 36)
@@ -144,6 +160,11 @@ class TokenMachine(RuleBasedStateMachine):
         for usable in (True, False):
             self.wait(usable, math.inf, math.inf)
         assert self.cache.state(self.now) is FRESH or self.cache.blocked_until(self.now) == math.inf
+
+    @precondition(lambda self: self.earliest[False] == math.inf)
+    @rule()
+    def somebody_else_has_another_cache(self):
+        self.__init__()
 
     @precondition(lambda self: self.asked_at is not None)
     @rule()
@@ -182,7 +203,7 @@ class TokenMachine(RuleBasedStateMachine):
             return
         one = self.issued[-1]
         assert (token.value, token.generation) == (one.value, one.generation)
-        assert self.now < one.sent + one.life  # never past its end, as the server sees it
+        assert self.now < one.ends  # never past its end, as the server sees it
 
     @invariant()
     def its_state_is_that_of_the_latest(self):
@@ -212,6 +233,126 @@ class TokenMachine(RuleBasedStateMachine):
 
 
 TestTokenMachine = TokenMachine.TestCase
+
+
+class Fixed(random.Random):
+    """Chance that is always the same."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def random(self):
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("life", "earliest", "latest", "until"),
+    [
+        (36_000, 35_640, 35_700, 35_970),
+        (3600, 3240, 3300, 3570),
+        (1000, 750, 800, 970),
+        (100, 75, 80, 90),
+        (10, 7.5, 8, 9),
+        (0, 0, 0, 0),
+        (-5, 0, 0, 0),
+        (math.inf, math.inf, math.inf, math.inf),
+        (None, math.inf, math.inf, math.inf),
+    ],
+)
+def test_a_lifetime_is_used_but_for_its_end_and_refreshed_before_that(life, earliest, latest, until):
+    for chance, refresh_at in ((1.0, earliest), (0.0, latest)):
+        token = TokenCache(Fixed(chance)).store("one", life, 1000.0)
+        assert (token.refresh_at, token.expires_at) == (1000 + refresh_at, 1000 + until)
+
+
+def waits(cache, now, settle, times):
+    """How long another attempt is not allowed, after each that ends in that."""
+    for _ in range(times):
+        assert cache.should_refresh(now)
+        cache.begin()
+        settle(cache, now)
+        until = cache.blocked_until(now)
+        yield 0 if until is None else until - now
+        now = now if until is None else until
+
+
+def fails(cache, now):
+    cache.failed(now)
+
+
+@pytest.mark.parametrize(("chance", "factor"), [(0.0, 1.0), (1.0, 1.2)])
+def test_waits_double_up_to_a_minute_or_five(chance, factor):
+    without = waits(TokenCache(Fixed(chance)), 0.0, fails, 9)
+    assert list(without) == pytest.approx([factor * wait for wait in (1, 2, 4, 8, 16, 32, 60, 60, 60)])
+    cache = TokenCache(Fixed(chance))
+    token = cache.store("one", 10**6, 0.0)
+    stale = waits(cache, token.refresh_at, fails, 1)
+    assert list(stale) == pytest.approx([factor * 30])
+    cache = TokenCache(Fixed(chance))
+    cache.store("one", 1e9, 0.0)
+    cache.failed(0.0)
+    cache.failed(0.0)
+    for wait in (120, 240, 300, 300):
+        cache.failed(0.0)
+        cache.invalidate(99, 0.0)  # another one's: changes nothing
+        assert cache._stale_block == pytest.approx(factor * wait)
+
+
+def test_an_endpoint_that_says_when_is_believed_if_that_is_later():
+    cache = TokenCache(Fixed(0.0))
+    cache.failed(0.0, 0.5)
+    assert cache.blocked_until(0.0) == 1
+    cache.failed(0.0, 500)
+    assert cache.blocked_until(0.0) == 500
+    cache.store("one", 1000, 0.0)
+    cache.failed(0.0, 10)
+    assert cache.blocked_until(800.0) is None
+    cache.failed(800.0, 10)
+    assert cache.blocked_until(800.0) == 860  # the second in a row, while there is one to use
+
+
+def test_what_the_service_refuses_at_once_comes_at_longer_and_longer_intervals():
+    def refused(cache, now):
+        cache.invalidate(cache.store("one", 3600, now).generation, now)
+
+    cache = TokenCache(Fixed(0.0))
+    assert list(waits(cache, 0.0, refused, 9)) == [0, 1, 2, 4, 8, 16, 30, 30, 30]
+    good = cache.store("good", 3600, 1000.0)
+    cache.invalidate(good.generation, 1060.0)  # it was good for a minute
+    assert cache.blocked_until(1060.0) is None
+
+
+def test_a_refusal_does_not_shorten_what_a_failure_has_to_wait():
+    cache = TokenCache(Fixed(0.0))
+    token = cache.store("one", 100, 0.0)
+    cache.failed(85.0, 50)
+    cache.invalidate(token.generation, 86.0)
+    assert cache.blocked_until(86.0) == 135
+
+
+def test_the_token_that_we_had_is_not_asked_for_again_before_half_a_minute():
+    cache = TokenCache(Fixed(0.0))
+    cache.store("one", 100, 0.0)
+    assert cache.state(80.0) is STALE
+    cache.store("one", 20, 80.0)
+    assert cache.state(96.0) is STALE  # a fifth of the twenty seconds is left
+    assert cache.blocked_until(96.0) == 110
+    assert cache.blocked_until(98.0) is None  # it has expired: that is worth a look
+    cache.store("new", 100, 98.0)
+    assert cache.state(178.0) is STALE
+    assert cache.blocked_until(178.0) is None
+
+
+def test_one_that_is_as_old_when_it_has_expired_is_of_no_use():
+    cache = TokenCache(Fixed(0.0))
+    cache.store("one", 100, 0.0)
+    cache.store("one", 10, 90.0)  # as old, and all but over
+    assert (cache.state(99.0), cache.blocked_until(99.0)) == (EXPIRED, None)  # once may be an accident
+    cache.store("one", 1, 99.0)
+    assert (cache.state(99.9), cache.blocked_until(99.9)) == (EXPIRED, 100.0)
+    cache.store("new", 100, 100.0)
+    assert (cache.state(190.0), cache.blocked_until(190.0)) == (EXPIRED, None)
 
 
 def test_fifty_refusals_of_an_old_one_leave_the_new_one_in_force():
