@@ -1,5 +1,5 @@
-"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes; ``balance``,
-``outage`` and ``soak`` have their own.
+"""The command: ``python -m benchmarks [NAME ...]``, with ``--help`` for what else it takes. Some have a
+command line of their own: `OTHERS`.
 
 Exit code 1 if a promise is broken, so that a figure in a document cannot quietly stop being true.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import chart, report, rst
 from .balance.__main__ import main as balance
+from .fleet.__main__ import main as fleet
 from .harness import Result, run
 from .outage.__main__ import main as outage
 from .soak.__main__ import main as soak
@@ -27,6 +28,12 @@ BENCHMARKS = {
     "road": "where the time of a guarded call goes",
     "guards": "what guards cost a call that succeeds, and those of others",
     "picks": "what a pick costs by each balancer",
+}
+OTHERS = {  # they measure nothing that contenders could take turns with
+    "balance": balance,
+    "fleet": fleet,
+    "outage": outage,
+    "soak": soak,
 }
 
 
@@ -89,12 +96,8 @@ def measure(options: argparse.Namespace) -> list[Result]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words[:1] == ["balance"]:
-        return balance(words[1:])
-    if words[:1] == ["outage"]:
-        return outage(words[1:])
-    if words[:1] == ["soak"]:  # it measures nothing that could be compared: it looks for what is broken
-        return soak(words[1:])
+    if words[:1] and words[0] in OTHERS:
+        return OTHERS[words[0]](words[1:])
     options = parse(words)
     machine = report.machine()
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
