@@ -18,7 +18,8 @@ class InstanceSet(msgspec.Struct, frozen=True):
     """Grows by one with each change."""
     instances: tuple[ServiceInstance, ...]
     routable: tuple[ServiceInstance, ...]
-    """Those that may get calls: not unhealthy, and of a weight above zero."""
+    """Those that nothing speaks against here: not unhealthy, and of a weight above zero. The service may use fewer, for
+    how their calls end, or all, if these are too few to be believed: see `Service.instances`."""
     gone: bool = False
     """The service has been removed: nothing comes after this."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..config import ServiceConfig
     from ..registry import InstanceSet
-    from .roster import Roster
+    from .roster import Roster, Shares
 
 
 class Memory:
@@ -59,6 +59,7 @@ class Fleet:
         self._balancer = Levels(BALANCERS[config.balancer], rng, config.subset_size, memory.seed or 0)
         self._targets: dict[str, Target] = {}
         self._seen: InstanceSet | None = None
+        self._using: Shares | None = None  # of the roster; another fleet may have had it decide anew
 
     def pick(self, now: float, avoid: Collection[str] = (), key: str | None = None) -> tuple[Endpoint, Target]:
         """An instance to try, preferably none of ``avoid``, and the same for each ``key`` if the balancer does that.
@@ -67,7 +68,7 @@ class Fleet:
             NoHealthyInstances: none is known, healthy and of a weight above zero.
         """
         roster = self._roster
-        if self._instances.value is not self._seen or now >= roster.due:
+        if self._instances.value is not self._seen or roster.using is not self._using or now >= roster.due:
             self._refresh(self._instances.value, now)
         if roster.trials and not avoid and (name := roster.trial) is not None:  # a retry has been through enough
             return self._memory.endpoints[name], self._targets[name]
@@ -104,7 +105,7 @@ class Fleet:
             record(endpoint.id, failed, now)
 
     def _refresh(self, instances: InstanceSet, now: float) -> None:
-        changed = self._roster.look(instances, now)
+        self._roster.look(instances, now)
         if instances is not self._seen:
             self._seen = instances
             usable = [one for one in instances.instances if one.weight > 0]
@@ -113,10 +114,11 @@ class Fleet:
             self._known = Counter(self._levels.values())
             old = self._memory.endpoints
             self._memory.endpoints = {one.id: old.get(one.id) or Endpoint(one.id, one.weight) for one in usable}
-        elif not changed:
+        elif self._roster.using is self._using:
             return
+        self._using = self._roster.using
         using = []
-        for one, weight in self._roster.using:
+        for one, weight in self._using:
             endpoint = self._memory.endpoints[one.id]
             endpoint.weight = weight
             using.append((self._levels[one.id], endpoint))

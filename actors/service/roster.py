@@ -55,8 +55,8 @@ class InstanceStatus(msgspec.Struct, frozen=True):
 class Roster:
     """Decides it, and tells when it has to be asked again.
 
-    ``using`` is for the balancer; `look` says when it has changed, and is to be called when the instances have changed
-    or ``due`` has come. O(n) then, and O(1) for each call.
+    ``using`` is for the balancer, and another list each time that it has changed. `look` is to be called when the
+    instances have changed or ``due`` has come: O(n) then, and O(1) for each call.
     """
 
     def __init__(
@@ -99,20 +99,18 @@ class Roster:
                 outlier.pardon(name, "ejection is switched off", now)
             self._outlier, self.trials, self.record = None, _NONE, None
 
-    def look(self, instances: InstanceSet, now: float) -> bool:
-        """Decide anew. True if ``using`` is another."""
+    def look(self, instances: InstanceSet, now: float) -> None:
+        """Decide anew."""
         outlier, slow = self._outlier, self._slow
         if instances is not self._instances:
             self._take(instances, now)
         if outlier is not None and now >= outlier.due:
             outlier.sweep(now)
         version = 0 if outlier is None else outlier.version
-        changed = instances is not self._instances or version != self._version or now >= slow.due
-        if changed:
+        if instances is not self._instances or version != self._version or now >= slow.due:
             self._instances, self._version = instances, version
             self._share_out(instances, now)
         self.due = slow.due if outlier is None else min(outlier.due, slow.due)
-        return changed
 
     def _take(self, instances: InstanceSet, now: float) -> None:
         """The registry has news."""

@@ -57,6 +57,7 @@ class RosterMachine(RuleBasedStateMachine):
         self.watch = Watch(InstanceSet("svc", 0, (), ()))
         self.memory = Memory()
         self.roster = Roster(self.config, "/services/svc", self.told, self.rng, self.now)
+        self.fleets = []
         self.actor_starts()
         self.known = {}
 
@@ -72,9 +73,13 @@ class RosterMachine(RuleBasedStateMachine):
 
     @rule()
     def actor_starts(self):
-        """The first time, or after a crash."""
+        """The first time, after a crash, or with another balancer: then calls under way go on with the old one."""
         fleet = Fleet(self.watch, self.config, self.memory, rng=self.rng, roster=self.roster, changed=self.changed)
-        self.fleet = fleet
+        self.fleets = [*self.fleets[-1:], fleet]
+
+    @property
+    def fleet(self):
+        return self.fleets[-1]
 
     def changed(self, _instances, in_use):
         self.in_use = in_use
@@ -126,16 +131,18 @@ class RosterMachine(RuleBasedStateMachine):
     def needed(self):
         return math.ceil(self.config.panic_threshold * len(self.weighty))
 
-    def begin(self, avoid=(), key=None):
+    def begin(self, avoid=(), key=None, fleet=None):
+        fleet = fleet or self.fleet
         panicking = len(self.healthy) < self.needed
         may = self.weighty if panicking else self.healthy
         due = set() if panicking else {name for name in may if self.now >= self.ejected.get(name, math.inf)}
         try:
-            endpoint, target = self.fleet.pick(self.now, avoid, key)
+            endpoint, target = fleet.pick(self.now, avoid, key)
         except sg.NoHealthyInstances:
             assert not may
             return None
-        assert self.in_use == (may if panicking else may - set(self.ejected))
+        if fleet is self.fleet:
+            assert self.in_use == (may if panicking else may - set(self.ejected))
         name = endpoint.id
         assert target.host == f"{name}.test"
         assert name in may
@@ -153,6 +160,10 @@ class RosterMachine(RuleBasedStateMachine):
     @rule(avoid=st.sets(st.sampled_from(IDS), max_size=3), key=st.sampled_from([None, "u1", "u2"]))
     def a_call_begins(self, avoid, key):
         self.begin(avoid, key)
+
+    @rule()
+    def an_old_call_is_retried(self):
+        self.begin(fleet=self.fleets[0])
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data(), how=st.sampled_from([True, True, False, None]))
