@@ -9,7 +9,7 @@ Netflix/eureka #1267. Here there is no state to leave: each doubt is one lease's
 are no crowd, whatever their share.
 
 Time in which we did not look is nobody's silence: a process that was stopped, or a loop that was blocked, hears no
-heartbeats. `expire` is called each `BEAT` seconds; if it is not, the time since the last call is left out of all ages.
+heartbeats. `expire` is called each `BEAT` seconds; by how much it comes later than that is left out of all ages.
 
 Half a ttl is the middle between what an owner does who renews three times in it and the age, two thirds, that all his
 neighbours have when the first of them lapses in a silence. Who renews less often than twice is taken for late.
@@ -34,14 +34,14 @@ _TOLERANCE = 0.25  # seconds that a call may come late without being taken for a
 
 
 class _Lease(Generic[K]):
-    __slots__ = ("gone", "heard", "key", "stage", "ttl")
+    __slots__ = ("entry", "heard", "key", "stage", "ttl")
 
     def __init__(self, key: K, ttl: float, now: float) -> None:
         self.key = key
         self.ttl = ttl
         self.heard = now
         self.stage = _LATE  # how many ttls of silence it takes to the next stage: late, lapsed, at an end
-        self.gone = False
+        self.entry = 0  # the number of the one in the heap that counts; 0: none, it is gone
 
     @property
     def turn(self) -> float:
@@ -54,9 +54,11 @@ class Leases(Generic[K]):
 
     def __init__(self) -> None:
         self._leases: dict[K, _Lease[K]] = {}
-        self._turns: list[tuple[float, int, _Lease[K]]] = []  # a heap with one entry for each, at its turn or before
-        self._number = itertools.count()  # leases do not compare
-        self._paused = 0.0
+        # A heap that has one entry for each that counts, at its turn or before; a renewal leaves it where it is.
+        self._turns: list[tuple[float, int, _Lease[K]]] = []
+        self._number = itertools.count(1)
+        self._clock = 0.0
+        self._paused = 0.0  # what it is behind
         self._looked = 0.0  # when somebody did last
         self.late = 0
         """Not fresh: silent for half of their time or more, the doubted ones among them."""
@@ -83,7 +85,10 @@ class Leases(Generic[K]):
         if lease is None:
             return False
         lease.heard = self._awake(now)
+        doubted = lease.stage > 1.0
         self._forgive(lease)
+        if doubted:  # its entry is for the end of the doubt, which may be after its turn
+            self._push(lease)
         return True
 
     def drop(self, key: K) -> None:
@@ -91,7 +96,7 @@ class Leases(Generic[K]):
         lease = self._leases.pop(key, None)
         if lease is not None:
             self._forgive(lease)
-            lease.gone = True
+            lease.entry = 0
 
     def expire(self, now: float) -> list[K]:
         """Forget the leases that are at an end, and return them. To be called each `BEAT`."""
@@ -100,8 +105,8 @@ class Leases(Generic[K]):
         lapsed: list[_Lease[K]] = []
         ended: list[_Lease[K]] = []
         while self._turns and self._turns[0][0] <= awake:
-            _, _, lease = heapq.heappop(self._turns)
-            if lease.gone:
+            _, number, lease = heapq.heappop(self._turns)
+            if number != lease.entry:
                 continue
             if lease.turn > awake:  # renewed meanwhile
                 self._push(lease)
@@ -124,22 +129,24 @@ class Leases(Generic[K]):
         return [lease.key for lease in (*ended, *lapsed)]
 
     def _push(self, lease: _Lease[K]) -> None:
-        heapq.heappush(self._turns, (lease.turn, next(self._number), lease))
-        if len(self._turns) > 2 * len(self._leases) + 100:  # mostly of leases that are gone, perhaps for years to come
-            self._turns = [turn for turn in self._turns if not turn[2].gone]
+        lease.entry = next(self._number)
+        heapq.heappush(self._turns, (lease.turn, lease.entry, lease))
+        if len(self._turns) > 2 * len(self._leases) + 100:  # most count for nothing, and perhaps for years to come
+            self._turns = [turn for turn in self._turns if turn[1] == turn[2].entry]
             heapq.heapify(self._turns)
 
     def _forgive(self, lease: _Lease[K]) -> None:
-        """Its entry in the heap stays: it is never behind its turn."""
+        """It counts as fresh again, or not at all."""
         self.late -= lease.stage > _LATE
         self.doubted -= lease.stage > 1.0
         lease.stage = _LATE
 
     def _awake(self, now: float) -> float:
-        """The time of a clock that stood still while nobody looked, and in the beat in which that began."""
+        """Of a clock that stands still from when somebody should have looked until he does. Never goes back."""
         if self._leases and now > self._looked + BEAT + _TOLERANCE:
-            self._paused += now - self._looked
+            self._paused = now - max(self._clock, self._looked + BEAT - self._paused)
             self._looked = now
         elif not self._leases:
             self._looked = now
-        return now - self._paused
+        self._clock = now - self._paused
+        return self._clock

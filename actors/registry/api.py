@@ -20,6 +20,7 @@ from ..errors import ConfigError, InvalidRequest, ServiceError, ShuttingDown, Un
 from ..events import VersionsUnreadable
 from ..follow import next_version
 from ..instance import ServiceInstance
+from ..machines.leases import BEAT
 from .actor import RegistryActor
 from .records import (
     Check,
@@ -106,7 +107,7 @@ class Registry:
 
         Args:
             instance: what is said of it, which counts for more than what the configuration and the sources say.
-            ttl: a lease. So many seconds (at least 1, and it may be a second more) after it was last heard of, by a
+            ttl: a lease. So many seconds (at least 2, and it may be a second more) after it was last heard of, by a
                 `heartbeat` or by being registered again, it is taken away, unless most leases fall silent at once: see
                 `leases`. Three heartbeats in a ttl are a good number, two are the least. None: it stays until it is
                 deregistered.
@@ -114,7 +115,7 @@ class Registry:
         Raises:
             UnknownService: there is no service of that name.
             ConfigError: the endpoint is no URL, or one to which credentials would go over plain http; the weight is no
-                number of 0 or more, or the ttl none of 1 or more.
+                number of 0 or more, or the ttl none of 2 or more.
             InvalidRequest: it is no `ServiceInstance`, has no id, or a field of another type than it should be.
         """
         if not isinstance(instance, ServiceInstance):
@@ -132,8 +133,8 @@ class Registry:
             raise InvalidRequest("an instance needs an id that is unique in its service", service=instance.name)
         if ttl is not None:
             finite("ttl", ttl)
-            if ttl < 1:
-                raise ConfigError(f"ttl: must be at least 1 second, not {ttl}", service=instance.name)
+            if ttl < 2 * BEAT:  # with less, a blocked loop could let it lapse between two heartbeats
+                raise ConfigError(f"ttl: must be at least {2 * BEAT:g} seconds, not {ttl}", service=instance.name)
         own = _checked(instance)
         there: ServiceInstance = self._there(await ask(self._ref, Register(own, ttl)), instance.name)
         return there

@@ -20,7 +20,7 @@ class LeasesModel(RuleBasedStateMachine):
         self.leases = Leases()
         self.now = start
         self.asleep = 0.0  # seconds in which nobody looked
-        self.looked = start
+        self.looked = self.touched = start
         self.known = {}  # key -> ttl, when it was heard (of a clock that stands while we sleep), whether it is doubted
 
     @property
@@ -31,8 +31,9 @@ class LeasesModel(RuleBasedStateMachine):
         if not self.known:
             self.looked = self.now
         if self.now - self.looked > 1.25:
-            self.asleep += self.now - self.looked
+            self.asleep += self.now - max(self.touched, self.looked + 1.0)
             self.looked = self.now
+        self.touched = self.now
 
     @rule(key=KEYS, ttl=st.sampled_from([1.0, 2.0, 3.0, 10.0]))
     def grant(self, key, ttl) -> None:
@@ -92,7 +93,7 @@ class LeasesModel(RuleBasedStateMachine):
 
 
 TestLeases = LeasesModel.TestCase
-TestLeases.settings = settings(max_examples=200, stateful_step_count=30)
+TestLeases.settings = settings(max_examples=300, stateful_step_count=40)
 
 
 class Fleet:
@@ -152,6 +153,18 @@ def test_a_silence_of_all_is_ours_and_nobody_is_gone_when_it_ends(number) -> Non
     assert fleet.gone == {}
 
 
+def test_who_was_doubted_and_heard_again_and_dies_then_is_gone_after_his_ttl() -> None:
+    fleet = Fleet(10)
+    fleet.run(fleet.ttl * 2, heard=False)
+    fleet.run(fleet.ttl / 3)
+    assert fleet.leases.doubted == 0
+    fleet.alive.remove(0)
+    dead = fleet.now
+    fleet.run(200)
+    assert fleet.gone.keys() == {0}
+    assert fleet.gone[0] - dead <= fleet.ttl + BEAT
+
+
 def test_a_fleet_that_has_become_smaller_is_believed_in_the_end_and_doubted_no_more() -> None:
     fleet = Fleet(100)
     fleet.run(100)
@@ -185,6 +198,13 @@ def test_a_pause_of_ours_is_nobodys_silence(number, pause) -> None:
     fleet.next = {one: max(at, fleet.now + 0.5) for one, at in fleet.next.items()}  # heard when we are awake again
     fleet.run(1000)
     assert fleet.gone == {}
+
+
+def test_who_is_always_late_to_look_still_sees_who_has_gone() -> None:
+    leases = Leases()
+    leases.grant("a", 10.0, 0.0)
+    looks = [1.5 * (number + 1) for number in range(20)]
+    assert [now for now in looks if leases.expire(now)] == [15.0]
 
 
 def test_a_lease_that_is_granted_anew_has_its_new_length() -> None:
