@@ -131,7 +131,7 @@ class TokenCache(Generic[T]):
         as_old = old is not None and token.ends_at <= old.ends_at + _tolerance(old)
         self._under_way, self._failures = False, 0
         self._stale_block = -math.inf
-        if False:
+        if before is STALE and as_old:
             self._stale_block = sent_at + self._spread(_STALE_WAIT[0])
         elif (before is EXPIRED and as_old) or token.expires_at - sent_at < _NO_USE:
             self._duds += 1
