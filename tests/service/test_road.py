@@ -218,7 +218,9 @@ async def test_the_breaker_stands_before_the_limiter_and_that_before_the_balance
             await service.get("/")
         with pytest.raises(sg.CircuitOpen):  # and not RateLimited: no token is left either
             await service.get("/")
-    async with running(instances=(), base_url=None, rate_limit=sg.RateLimit(1, per=100, burst=1)) as (service, _):
+    one = sg.BreakerConfig(scope="service")  # with one for each instance, an instance is chosen first of all
+    limit = sg.RateLimit(1, per=100, burst=1)
+    async with running(instances=(), base_url=None, breaker=one, rate_limit=limit) as (service, _):
         with pytest.raises(sg.NoHealthyInstances):
             await service.get("/")
         with pytest.raises(sg.RateLimited):
