@@ -39,6 +39,7 @@ class FileSource(Record, frozen=True, forbid_unknown_fields=True, tag_field="typ
     """
 
     path: Annotated[str, _path]
+    """From the working directory, if it is not absolute."""
     interval: Pause = 1.0
     """Seconds between two looks at it."""
     name: Name = "file"
