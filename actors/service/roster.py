@@ -38,7 +38,7 @@ _NONE: Mapping[str, Host] = {}
 
 
 class InstanceStatus(msgspec.Struct, frozen=True):
-    """Which instances of a service get calls, as of its last call; before the first one nothing is known. Ids, seconds."""
+    """Which instances of a service get calls, as of its last call (before the first, none is known). Ids, seconds."""
 
     used: tuple[str, ...]
     """Those that do."""
