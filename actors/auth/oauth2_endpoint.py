@@ -187,7 +187,7 @@ class TokenEndpoint:
             after = retry.parse_retry_after(
                 reply.header("retry-after"), date=reply.header("date"), wall_now=wall_time()
             )
-            if said.retryable and after is not None:
+            if after is not None:
                 said.retry_at = trio.current_time() + min(after, _LONGEST_PAUSE)
             cause = HTTPStatusError("", status=reply.status, retry_at=said.retry_at)
             raise _Failed(cause, said) from None

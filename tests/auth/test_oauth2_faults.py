@@ -136,6 +136,32 @@ async def test_its_breaker_outlives_a_crash_of_the_actor(autojump_clock, monkeyp
     assert "left alone" in end.message
 
 
+async def test_a_trial_that_ends_with_the_actor_gives_its_place_back(autojump_clock):
+    config = sg.BreakerConfig(failure_threshold=1, reset_timeout=100)
+    async with oauth2(503, hang, token("one"), retry=ONE_TRY, breaker=config) as (service, peers):
+        await outcome_of(service.get("/"))
+        await trio.sleep(101)
+        async with in_background(service, "/") as ends:
+            await crash(peers.runtime)
+        assert isinstance(ends[0], sg.ActorCrashed)
+        assert (await service.get("/")).success
+    assert len(peers.asked) == 3
+
+
+async def test_its_retries_have_a_budget(autojump_clock):
+    policy = sg.RetryPolicy(budget=sg.RetryBudget(ratio=0, min_per_second=0))
+    async with oauth2(503, retry=policy) as (service, peers):
+        await outcome_of(service.get("/"))
+    assert len(peers.asked) == 1
+
+
+async def test_what_is_for_good_is_not_tried_again_whatever_the_policy_says(autojump_clock):
+    policy = sg.RetryPolicy(statuses=[400])
+    async with oauth2(refusal("invalid_client"), retry=policy) as (service, peers):
+        await outcome_of(service.get("/"))
+    assert len(peers.asked) == 1
+
+
 async def crash(runtime):
     """The actor meets a message that it cannot handle, which is a crash by the kernel's rules."""
     await runtime._services["svc"]._ref.tell(None)
