@@ -183,9 +183,12 @@ def half_down(rng: random.Random) -> dict[str, Server]:
 
 def _half_down_promises(courses: Mapping[str, Course]) -> Iterator[Verdict]:
     for name, course in courses.items():
+        if name == ONE_BREAKER:  # which is there to show why it is not the default
+            continue
         yield f"{name}: {100 * course.answered():.2f} % of the calls succeed, at least 99.5", course.answered() >= 0.995
 
 
+ONE_BREAKER = "one breaker for all of them"
 CHECKED = {"health_check": sg.HealthCheckConfig(interval=1.0, timeout=0.5)}
 ONCE = {"retry": sg.RetryPolicy(max_attempts=1)}
 
@@ -232,7 +235,12 @@ SCENES = [
         "10 servers, 200 calls a second, five refuse everything from 10 s on",
         half_down,
         by_chance(200, 60),
-        {NO_RETRIES: ONCE, DEFAULT: {}, FLAPPING: CHECKED},
+        {
+            ONE_BREAKER: {"breaker": sg.BreakerConfig(scope="service")},
+            NO_RETRIES: ONCE,
+            DEFAULT: {},
+            FLAPPING: CHECKED,
+        },
         _half_down_promises,
     ),
 ]

@@ -18,6 +18,35 @@ SEARCH = sg.ServiceConfig(
 # --- end sources
 
 
+# --- begin networks
+BANK = sg.ServiceConfig("bank", sources=[sg.DnsSource(endpoint="https://api.bank.example/v1")])
+MAIL = sg.ServiceConfig("mail", sources=[sg.SrvSource(record="_https._tcp.mail.example", family="both")])
+USERS = sg.ServiceConfig(
+    "users",
+    sources=[
+        sg.ConsulSource("users", tag="blue"),
+        sg.EtcdSource(urls=["https://etcd-1.example:2379", "https://etcd-2.example:2379"], prefix="/services/users/"),
+    ],
+)
+# --- end networks
+
+
+# --- begin advert
+SHOP = sg.RuntimeConfig(
+    services=[BANK, MAIL, USERS],
+    registry=sg.RegistryConfig(
+        advertise=[
+            sg.EtcdAdvert(
+                urls=["https://etcd-1.example:2379", "https://etcd-2.example:2379"],
+                key="/services/shop/web-1",
+                instance=sg.InstanceConfig("https://web-1.shop.example", metadata={"zone": "eu-1"}),
+            )
+        ]
+    ),
+)
+# --- end advert
+
+
 # --- begin lease
 async def keep_registered(runtime: sg.Runtime, mine: sg.ServiceInstance) -> None:
     while True:

@@ -15,6 +15,16 @@ import switchgear as sg
 EXAMPLES = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "examples" / "discovery.py"))
 
 
+def test_the_other_sources_are_valid_too() -> None:
+    assert {type(one) for service in EXAMPLES["SHOP"].services for one in service.sources} == {
+        sg.DnsSource,
+        sg.SrvSource,
+        sg.ConsulSource,
+        sg.EtcdSource,
+    }
+    assert EXAMPLES["SHOP"].registry.advertise[0].ttl == 10
+
+
 async def test_the_examples_do_what_the_page_says(monkeypatch, autojump_clock, capsys) -> None:
     Scripted(monkeypatch, first={"file": {"a": 1.0, "b": 0.0}})
     config = sg.RuntimeConfig((EXAMPLES["SEARCH"],), metrics=QUIET)
