@@ -164,6 +164,7 @@ class OAuth2Source:
             token = None if configured is None else configured.reveal()
         else:
             token = kept.token
+            self._origin = kept.origin  # also where it is not configured any more, and may be again
         if token is None and self._auth.grant == "refresh_token":
             raise _reauthorize("there is no refresh token that the server still takes")
         return token

@@ -201,6 +201,15 @@ async def test_without_a_configured_one_the_stored_one_is_used(tmp_path):
     assert used(peers) == ["r1-canary"]
 
 
+async def test_a_configured_one_that_comes_and_goes_is_the_same_old_one(tmp_path):
+    """It was needed once, is left out when the store has another, and comes back with an old file of configuration."""
+    server = rotating()
+    for configured in (R0, None, R0):
+        async with oauth2(server, **stored(tmp_path) | {"refresh_token": configured}) as (service, peers):
+            assert (await service.get("/")).success
+    assert used(peers) == ["r2-canary"]
+
+
 async def test_an_empty_store_and_none_configured_says_so(tmp_path):
     async with oauth2(token("t2"), **stored(tmp_path) | {"refresh_token": None}) as (service, peers):
         end = await outcome_of(service.get("/"))
