@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Identity:
     """What is known of the credentials of one service."""
 
+    __slots__ = ("auth", "grant", "provider", "tokens", "trouble")
+
     def __init__(self, auth: Auth | None, rng: random.Random) -> None:
         self.auth = auth
         self.tokens: TokenCache[Credentials] = TokenCache(rng)

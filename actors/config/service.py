@@ -145,12 +145,11 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
         return not self.allow_plain_http and is_exposed(url, None if self.proxy is None else self.proxy.url)
 
     @property
-    def breaker_in_force(self) -> BreakerConfig:
-        """``breaker``, with its scope as it is for this service."""
+    def breaker_scope(self) -> Literal["service", "instance", "operation"]:
+        """``breaker.scope`` as it is for this service."""
         if self.breaker.scope is not None:
-            return self.breaker
-        scope = "service" if self.base_url is not None and not self.sources else "instance"
-        return msgspec.structs.replace(self.breaker, scope=scope)
+            return self.breaker.scope
+        return "service" if self.base_url is not None and not self.sources else "instance"
 
     def __repr__(self) -> str:
         return f"ServiceConfig({', '.join(f'{key}={value!r}' for key, value in self.__rich_repr__())})"

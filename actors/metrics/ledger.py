@@ -75,8 +75,8 @@ class Ledger:
             uptime=now - account.since,
             last_error_age=None if error is None else max(0.0, now - error[1]),
             breaker=account.state.breakers.state.value,
-            ejected=account.state.roster.ejected,
-            panic=account.state.roster.panic,
+            ejected=account.state.ejected,
+            panic=account.state.panic,
             connections=_connections(account),
         )
 
@@ -109,8 +109,8 @@ def _figures(total: Delta, account: Account, now: float) -> ServiceMetrics:
         fallbacks=sum(total.fallbacks.values()),
         fallbacks_by_source=dict(total.fallbacks),
         breaker=account.state.breakers.state.value,
-        ejected=account.state.roster.ejected,
-        panic=account.state.roster.panic,
+        ejected=account.state.ejected,
+        panic=account.state.panic,
         connections=_connections(account),
         last_error=None if last is None else last[0],
         last_error_age=None if last is None else max(0.0, now - last[1]),

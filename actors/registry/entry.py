@@ -45,6 +45,11 @@ class Holder:
 class Entry:
     """One service, its instances, and what the checks of their health have found."""
 
+    __slots__ = (
+        *("check", "config", "instances", "probes", "registered", "scopes"),
+        *("service", "sourced", "static", "trackers", "watch"),
+    )
+
     def __init__(self, service: str) -> None:
         self.service = service
         self.instances: dict[str, ServiceInstance] = {}

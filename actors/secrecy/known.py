@@ -37,6 +37,8 @@ class Known:
         passing: how many of `learn`.
     """
 
+    __slots__ = ("_above", "_forms", "_kept", "_passing")
+
     def __init__(self, above: Known | None = None, *, configured: int = _CONFIGURED, passing: int = _PASSING) -> None:
         self._above = above
         self._kept = _Values(configured)
@@ -101,6 +103,8 @@ def scrubbing(wire: Wire, scrub: Callable[[str], str]) -> Callable[[str], str]:
 
 class _Values:
     """A bounded set, the latest last."""
+
+    __slots__ = ("_forms", "_most")
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -58,11 +58,7 @@ class ServiceActor(Actor):
         self._open_door = door
         self._metrics = metrics
         self._tick = tick
-        self._constant = (
-            ("User-Agent", user_agent),
-            ("Accept", "application/json, */*;q=0.5"),
-            ("Accept-Encoding", ACCEPTED),
-        )
+        self._user_agent = user_agent
         self._shipping = False
         self._gate: Gate | None = None
         self.concurrency = state.concurrency.limit
@@ -73,7 +69,7 @@ class ServiceActor(Actor):
         self._door: Door | None = None
         self._drain: Drain | None = None
         self._door_abroad: Door | None = None
-        self._way = self._state.config.value.way  # of the door
+        self._way: tuple[object, ...] = ()  # of the door
         self._fleet: Fleet | None = None
         self._road: Road | None = None
         self._auth: Authenticator | None = None
@@ -214,6 +210,14 @@ class ServiceActor(Actor):
         if self._drain is not None:
             self._drain.moved({Target.of(one) for one in instances.instances})
         self._state.breakers.keep_only({one.id for one in instances.instances}, routable=in_use)
+
+    @property
+    def _constant(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("User-Agent", self._user_agent),
+            ("Accept", "application/json, */*;q=0.5"),
+            ("Accept-Encoding", ACCEPTED),
+        )
 
     def _constant_headers(self, config: ServiceConfig) -> tuple[tuple[str, str], ...]:
         """Of every request: the configuration's replace ours."""

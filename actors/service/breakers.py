@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Event
 
-    from ..config import BreakerConfig
+    from ..config import ServiceConfig
     from .messages import Request
 
 _WORDS = {
@@ -31,24 +31,23 @@ _WORDS = {
     None: None,
 }
 _MOST = 1000  # breakers of instances or operations
+_NOBODY: frozenset[str] = frozenset()  # one for all: each that is made anew weighs 216 bytes
 _VARIABLE = re.compile(r"/[^/]*\d[^/]*")  # a segment with a digit in it, which is an id more often than not
 
 
 class Breakers:
     """Outlive the actor, as the rest of its state does."""
 
-    def __init__(
-        self, config: BreakerConfig, name: str, path: str, emit: Callable[[Event], None], rng: random.Random
-    ) -> None:
-        self._config = config
-        self.scope = config.scope
+    def __init__(self, config: ServiceConfig, path: str, emit: Callable[[Event], None], rng: random.Random) -> None:
+        self._config = config.breaker
+        self.scope = config.breaker_scope
         """What each is for."""
-        self._name = name
+        self._name = config.name
         self._path = path
         self._emit = emit
         self._rng = rng
         self._forced: BreakerState | None = None
-        self._routable: frozenset[str] = frozenset()
+        self._routable = _NOBODY
         self._of: OrderedDict[str, CircuitBreaker] = OrderedDict()
         self.one = self._new("")
         """That of the service, if there is one for all."""
@@ -108,12 +107,12 @@ class Breakers:
         for one in (self.one,) if self.scope == "service" else self._of.values():
             one.force(self._forced, now)
 
-    def tune(self, config: BreakerConfig, now: float) -> None:
+    def tune(self, config: ServiceConfig, now: float) -> None:
         """Take over a configuration, with what was counted; to another scope only an operator's word goes along."""
-        if config == self._config:
+        same = config.breaker_scope == self.scope
+        if same and config.breaker == self._config:
             return
-        same = config.scope == self.scope
-        self._config, self.scope = config, config.scope
+        self._config, self.scope = config.breaker, config.breaker_scope
         if same:
             self.one = self._heir("", self.one)
             self._of = OrderedDict((key, self._heir(key, one)) for key, one in self._of.items())
@@ -123,7 +122,7 @@ class Breakers:
     def _start_anew(self, now: float) -> None:
         for one in (self.one, *self._of.values()):
             one.retire()
-        self.one, self._routable = self._new(""), frozenset()
+        self.one, self._routable = self._new(""), _NOBODY
         self._of.clear()
         if self.scope == "service":  # the others are told when they are made
             self.one.force(self._forced, now)

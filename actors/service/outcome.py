@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import enum
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..config import BreakerConfig
-    from ..errors import ServiceError
+    from ..errors import ErrorCode, ServiceError
 
 _logger = logging.getLogger("switchgear.breaker")
 
@@ -31,13 +34,8 @@ class Classifier:
 
     def __init__(self, config: BreakerConfig) -> None:
         self._function = config.classify
-        self._errors = frozenset(config.failure_errors)
-        self._statuses: dict[int, Outcome] = {}
-        for kind in (str, int):  # a number counts for more than a class: 503 may be ignored where "5xx" are failures
-            for listed, outcome in ((config.failure_statuses, FAILURE), (config.ignored_statuses, IGNORE)):
-                for status in listed:
-                    if isinstance(status, kind):
-                        self._statuses.update(dict.fromkeys(_numbers(status), outcome))
+        self._errors = _set_of(tuple(config.failure_errors))
+        self._statuses = _table(tuple(config.failure_statuses), tuple(config.ignored_statuses))
 
     @property
     def trusts_success(self) -> bool:
@@ -64,6 +62,25 @@ class Classifier:
         except Exception as failed:  # noqa: BLE001 - whatever a user's function raises
             _logger.warning("breaker.classify failed, and the lists decide: %s", type(failed).__name__)
             return None
+
+
+# Services with the same lists share these: a table has a number for each status of a class, and weighs 8 kB.
+
+
+@lru_cache(maxsize=128)
+def _set_of(errors: tuple[ErrorCode, ...]) -> frozenset[ErrorCode]:
+    return frozenset(errors)
+
+
+@lru_cache(maxsize=128)
+def _table(failures: tuple[int | str, ...], ignored: tuple[int | str, ...]) -> Mapping[int, Outcome]:
+    table: dict[int, Outcome] = {}
+    for kind in (str, int):  # a number counts for more than a class: 503 may be ignored where "5xx" are failures
+        for listed, outcome in ((failures, FAILURE), (ignored, IGNORE)):
+            for status in listed:
+                if isinstance(status, kind):
+                    table.update(dict.fromkeys(_numbers(status), outcome))
+    return table
 
 
 def _numbers(status: int | str) -> range:

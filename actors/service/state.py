@@ -73,10 +73,12 @@ class ServiceState:
         """The secrets that its configuration and its credentials have."""
         self._emit = emit
         self._rng = rng
+        self.breakers = Breakers(config, path, emit, rng)
+        # These are made for the first call: most of ten thousand services are idle.
         self._oauth2: OAuth2Memory | None = None
-        self.breakers = Breakers(config.breaker_in_force, config.name, path, emit, rng)
-        self.memory = Memory()
-        self.roster = Roster(config, path, emit, rng, trio.current_time())
+        self._identity: Identity | None = None
+        self._memory: Memory | None = None
+        self._roster: Roster | None = None
         self._tune(config, None)
 
     def reconfigure(self, config: ServiceConfig) -> None:
@@ -92,6 +94,37 @@ class ServiceState:
         if self.connections is None:
             self.connections = PoolCounts()
         return self.connections
+
+    @property
+    def identity(self) -> Identity:
+        """Who we are to the service."""
+        if self._identity is None:
+            self._identity = Identity(self.config.value.auth, self._rng)
+        return self._identity
+
+    @property
+    def memory(self) -> Memory:
+        """What the calls have told of its instances."""
+        if self._memory is None:
+            self._memory = Memory()
+        return self._memory
+
+    @property
+    def roster(self) -> Roster:
+        """Which of its instances get calls."""
+        if self._roster is None:
+            self._roster = Roster(self.config.value, self.path, self._emit, self._rng, trio.current_time())
+        return self._roster
+
+    @property
+    def ejected(self) -> int:
+        """How many of its instances are."""
+        return 0 if self._roster is None else self._roster.ejected
+
+    @property
+    def panic(self) -> bool:
+        """Whether all of its instances get calls, since so few are healthy."""
+        return self._roster is not None and self._roster.panic
 
     def oauth2(self) -> OAuth2Memory:
         """What it keeps of OAuth2, if it has anything to do with it."""
@@ -119,9 +152,9 @@ class ServiceState:
     def _tune(self, config: ServiceConfig, old: ServiceConfig | None) -> None:
         self.known.keep(*found(config))
         now = trio.current_time()
-        self.breakers.tune(config.breaker_in_force, now)
-        if old is not None:
-            self.roster.tune(config, now)
+        self.breakers.tune(config, now)
+        if self._roster is not None:
+            self._roster.tune(config, now)
         self.outcome = Classifier(config.breaker)
         self._tune_budget(config.retry.budget)
         self._tune_hedge(config.hedge)
@@ -132,8 +165,8 @@ class ServiceState:
             self.limits.tune(config, old, now)
             self.concurrency.tune(config, old)
         # A source of credentials has connections of its own, through the same proxy.
-        if old is None or (config.auth, config.proxy) != (old.auth, old.proxy):
-            self.identity = Identity(config.auth, self._rng)
+        if old is not None and (config.auth, config.proxy) != (old.auth, old.proxy):
+            self._identity = None
         cache = _cache_config(config)
         self.fresh_from = cache if cache is not None and cache.serve_fresh else None
         other = old is not None and config.account != old.account  # another's answers

@@ -194,7 +194,7 @@ def test_the_base_url_is_one_instance() -> None:
     ],
 )
 def test_what_can_have_many_instances_has_a_breaker_for_each(fields, scope) -> None:
-    assert sg.ServiceConfig("svc", **fields).breaker_in_force.scope == scope
+    assert sg.ServiceConfig("svc", **fields).breaker_scope == scope
 
 
 async def test_half_of_a_fleet_does_not_take_the_rest_along(autojump_clock) -> None:
