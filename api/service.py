@@ -387,7 +387,7 @@ class Service:
         try:
             response: ServiceResponse[Any] = await self._ref.ask(request, until=request.deadline)
         except AskTimeout as error:
-            failure: errors.ServiceError = errors.CallTimeout(f"no answer before the call's timeout ({error.args[1]})")
+            failure: errors.ServiceError = errors.CallTimeout(f"no answer before the call's timeout ({error.where})")
             failure.__cause__ = request.progress.take()
         except MailboxFull as error:
             failure = errors.Overloaded(f"the bulkhead is full: {error.args[1]}")

@@ -85,8 +85,10 @@ class Runtime:
 
         Raises:
             ConfigError: the name is taken; an alternative names no known service, or leads back to this one.
+            TypeError: it is no ServiceConfig.
             ShuttingDown: the runtime has ended.
         """
+        _check_type(config)
         async with self._changing:
             if config.name in self._services:
                 raise errors.ConfigError(f"there is a service {config.name!r} already: remove it first")
@@ -171,7 +173,9 @@ class Runtime:
             UnknownService: there is no such service.
             ConfigError: the configuration is for a service of another name; an alternative names no known service, or
                 leads back to this one.
+            TypeError: it is no ServiceConfig.
         """
+        _check_type(config)
         async with self._changing:
             self.service(name)
             if config.name != name:
@@ -212,6 +216,12 @@ class Runtime:
     async def _again(self, name: str, request: Request) -> ServiceResponse[Any]:
         """As it was, but without fallbacks: what comes from the queue would go there again."""
         return await self.service(name)._ask(request)  # noqa: SLF001 - its other half
+
+
+def _check_type(config: object) -> None:
+    """`open_runtime` takes a dict, so somebody tries it here; only a whole configuration says where its faults are."""
+    if not isinstance(config, ServiceConfig):
+        raise TypeError(f"the configuration of a service is a ServiceConfig, not a {type(config).__name__}")
 
 
 class _Doors:
@@ -266,6 +276,7 @@ async def open_runtime(
     Raises:
         ConfigError: the configuration is not valid.
         TypeError: ``transport`` is no such transport.
+        RuntimeError: trio is not running here.
         SupervisorGaveUp: the registry or the metrics actor crashes again and again; the block is cancelled first.
     """
     if transport is not None:

@@ -296,7 +296,7 @@ class Cell:
         where = "while being handled" if ask.scope is not None else "in the queue"
         within = "in time" if ask.timeout is None else f"in {ask.timeout:g} s"
         depth = self.mailbox.statistics().depth
-        return AskTimeout(self.path, f"no reply to {ask.name} {within} ({where}; {depth} queued)")
+        return AskTimeout(self.path, f"{ask.name} {within}", f"{where}; {depth} queued")
 
     def refusal(self) -> MailboxFull:
         """The error of a message for which there is no room; counts it."""

@@ -44,6 +44,10 @@ class AskTimeout(ActorError):
     one a slow handler. (A deadline of your own cancel scope is not an error: trio cancels you, as everywhere.)
     """
 
+    def __init__(self, path: str, what: str, where: str) -> None:
+        super().__init__(path, f"no reply to {what} ({where})")
+        self.where = where
+
 
 class MailboxFull(ActorError):
     """The mailbox has no room and the caller asked not to wait. Shed the work or try later."""

@@ -156,7 +156,10 @@ async def open_system(
 
     Raises:
         SupervisorGaveUp: the root supervisor met more crashes than it allows; the block is cancelled first.
+        RuntimeError: trio is not running here.
     """
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError("Switchgear runs on trio, and trio does not run here: start it by trio.run")
     system = System(random.Random(seed), intensity or Intensity(), scrub)
     root = system.root
     body = trio.CancelScope()

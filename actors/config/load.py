@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MISSING = object()
+_FEW = 12  # keys that can be taken in at a glance
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -156,7 +157,7 @@ class _Walk:
         if isinstance(value, tuple(structs)):
             return value
         if not isinstance(value, Mapping):
-            return self._wrong(path, f"must be a table, not {kind(value)}")
+            return self._wrong(path, f"must be a table, not {kind(value)}{_keys(structs)}")
         tag = structs[0].__struct_config__.tag_field
         if tag is None:
             return self._record(value, structs[0], path)
@@ -215,6 +216,14 @@ class _Walk:
         if not value:
             raise Wrong("the file of the secret is empty")
         return Secret(value)
+
+
+def _keys(structs: list[type[Record]]) -> str:
+    """What the table has that should be there in the place of a single value; of a long list, nothing."""
+    if structs[0].__struct_config__.tag_field is not None:
+        return "; its type is one of " + ", ".join(sorted(str(one.__struct_config__.tag) for one in structs))
+    keys = list(fields(structs[0]))
+    return f"; its keys are {', '.join(keys)}" if len(keys) <= _FEW else ""
 
 
 def _nearest(key: object, known: Iterable[str]) -> str:

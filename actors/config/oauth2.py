@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from .breaker import BreakerConfig
 from .check import Positive, Text, is_loopback, missing_extra, shown, url_problem
 from .policy import RetryPolicy, TimeoutConfig
-from .record import Record
+from .record import Record, has
 from .secret import Secret
 from .signing import signing_key
 from .tls import TLSConfig, unverified_problem
@@ -74,7 +74,7 @@ def _fernet_key(value: Secret) -> str | None:
             return None
     except ValueError:
         pass  # it is said below
-    return "is no key of Fernet: make one by python -m cryptography.fernet, or Fernet.generate_key()"
+    return "is no key of Fernet: Fernet.generate_key() of cryptography.fernet makes one"
 
 
 Endpoint: TypeAlias = Annotated[str, endpoint_problem]
@@ -150,10 +150,10 @@ class OAuth2Auth(Record, frozen=True, forbid_unknown_fields=True, tag_field="typ
     @classmethod
     def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
         """Somewhere to ask, something to show, and something to ask for."""
-        if record.token_url is None and record.issuer is None:
+        if not has(record, "token_url") and not has(record, "issuer"):
             yield "token_url", "give the token endpoint, or the issuer, which is then asked for it"
         yield from _shown_and_needed(record)
-        if record.grant == "refresh_token" and record.refresh_token is None and record.store is None:
+        if record.grant == "refresh_token" and not has(record, "refresh_token") and not has(record, "store"):
             yield "refresh_token", "the grant needs one, or a store that has one"
         tls = record.tls if isinstance(record.tls, TLSConfig) else None
         for url in (record.token_url, record.issuer):
@@ -171,7 +171,7 @@ def _shown_and_needed(record: Any) -> Iterator[tuple[str, str]]:
     for key, ways in _NEEDS.items():
         if way is None:
             return
-        given = getattr(record, key) is not None
+        given = has(record, key)
         if way in ways and not given:
             yield key, f"is missing: {way} needs it"
         if given and way not in ways:

@@ -191,7 +191,8 @@ def _member(enumeration: type[enum.Enum], value: Any) -> Any:
 
 def _sequence(read: Reader, value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
-        raise Wrong(f"must be an array, not {kind(value)}")
+        how = ": in TOML [[...]] begins each of its tables" if isinstance(value, Mapping) else ""
+        raise Wrong(f"must be an array, not {kind(value)}{how}")
     kept = []
     for index, element in enumerate(value):
         try:

@@ -9,7 +9,7 @@ from .check import Count, FromZero, HeaderText, Host, Origin, Pause, ServerToken
 from .etcd import EtcdAdvert
 from .fallback import AlternativeFallback
 from .queue import QueueConfig, QueueFallback
-from .record import Record, is_a
+from .record import Record, has, is_a
 from .service import ServiceConfig
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class MetricsConfig(Record, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
         """Beyond loopback, whoever can connect could read."""
-        if record.host is not None and record.token is None and not is_loopback(record.host):
+        if record.host is not None and not has(record, "token") and not is_loopback(record.host):
             yield "host", "must be this machine (127.0.0.1, ::1 or localhost) unless there is a token: give one"
 
 
@@ -73,7 +73,7 @@ class RuntimeConfig(Record, frozen=True, forbid_unknown_fields=True):
             if name is not None and name in names:
                 yield f"services[{index}].name", f"there is a service {name!r} already"
             names.add(name)
-            if record.queue is None and (problem := queue_problem(service)) is not None:
+            if not has(record, "queue") and (problem := queue_problem(service)) is not None:
                 yield f"services[{index}].fallbacks", problem
         yield from _alternatives(record.services or ())
 
@@ -83,7 +83,8 @@ def queue_problem(service: Any) -> str | None:
     fallbacks = getattr(service, "fallbacks", None) or ()
     if not any(is_a(one, QueueFallback) for one in fallbacks):
         return None
-    return 'a fallback of type "queue" needs a place for its calls: RuntimeConfig(queue=QueueConfig(path="queue.db"))'
+    needed = 'RuntimeConfig(queue=QueueConfig(path="queue.db")), or in a file queue = { path = "queue.db" }'
+    return f'a fallback of type "queue" needs a place for its calls: {needed}'
 
 
 def alternatives(services: Sequence[ServiceConfig]) -> list[str]:

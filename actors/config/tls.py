@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from .check import is_loopback
-from .record import Record
+from .record import Record, has
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ class TLSConfig(Record, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def cross_check(cls, record: Any) -> Iterator[tuple[str, str]]:
         """A key is the key of a certificate."""
-        if record.key_file is not None and record.cert_file is None:
+        if record.key_file is not None and not has(record, "cert_file"):
             yield "key_file", "is of no use without cert_file: give both, or neither"
 
 

@@ -135,7 +135,7 @@ def test_every_fault_is_found_at_once_also_beside_others():
         "metrics.port": "must be from 0 to 65535, not 70000",
         "metrics.interval": "must be a finite number, not nan",
         "metrics.websocket": "must be true or false, not 1",
-        "registry": "must be a table, not an array",
+        "registry": "must be a table, not an array; its keys are check_health, advertise",
         "services[0].name": "must be 1 to 64 letters, digits, '.', '_' or '-', not 'bad name!'",
         "services[0].base_url": "must start with http:// or https:// and have a host, as https://api.example.com/v1",
         "services[0].breaker.failure_treshold": "unknown key; did you mean 'failure_threshold'?",
@@ -143,7 +143,9 @@ def test_every_fault_is_found_at_once_also_beside_others():
         "services[1].name": "is missing and has no default",
         "services[1].retry.max_attempts": "must be a whole number of at least 1, not 0",
         "services[1].retry.jitter": "must be one of 'none', 'full', 'equal', 'decorrelated', not 'ful'",
-        "services[1].timeout": "must be a table, not a text",
+        "services[1].timeout": (
+            "must be a table, not a text; its keys are total, attempt, connect, header, margin, drain"
+        ),
         "services[2].fallbacks": "the alternative 'gone' is no service; known: a, b, c, c2",
         "services[2].fallbacks[1].type": f"must be one of {kinds}, not 'cash'",
         "services[2].fallbacks[2].type": f"must be one of {kinds}; it is missing",
@@ -153,19 +155,65 @@ def test_every_fault_is_found_at_once_also_beside_others():
         ),
         "services[3].instances[1].endpoint": 'has credentials in it: use auth = { type = "basic", ... } instead',
         "services[3].instances[1].weight": "must be from 0 to 1e+09, not -1.0",
-        "services[3].instances[2]": "must be a table, not a number",
+        "services[3].instances[2]": (
+            "must be a table, not a number; its keys are endpoint, id, weight, metadata, version, address"
+        ),
         "services[4]": "must be a table, not a text",
         "services[5].base_url": "give either base_url or instances, not both",
         "services[6].rate_limit.rate": "must be a finite number, not True",
         "services[6].health_check.statuses": "the first must not be above the last, as in [300, 200]",
         "services[6].health_check.path": "must start with '/' and have no spaces, backslashes or '#', not 'up'",
         "services[7].rate_limit.rate": "is missing and has no default",
-        "services[7].fallbacks": "must be an array, not a table",
+        "services[7].fallbacks": "must be an array, not a table: in TOML [[...]] begins each of its tables",
         "services[7].balancer": f"must be one of {', '.join(map(repr, BALANCERS))}, not 'p3c'",
         "services[7].headers": (
             "A: must be text of Latin-1, without line breaks, control characters, or spaces around it"
         ),
     }
+
+
+def test_what_was_given_and_is_faulty_is_not_said_to_be_missing(monkeypatch):
+    monkeypatch.delenv("UNSET", raising=False)
+    unset = {"env": "UNSET"}
+    auth = {"type": "oauth2", "client_id": "me", "token_url": "http://login.example/", "client_secret": unset}
+    person = {
+        "type": "oauth2",
+        "client_id": "me",
+        "issuer": "login.example",
+        "client_auth": "none",
+        "grant": "refresh_token",
+        "refresh_token": unset,
+    }
+    services = [
+        {"name": "a", "base_url": "https://a.example", "auth": auth, "fallbacks": [{"type": "queue"}]},
+        {"name": "b", "base_url": "https://b.example", "auth": person, "tls": {"cert_file": 5, "key_file": __file__}},
+    ]
+    found = faults({"services": services, "metrics": {"host": "0.0.0.0", "token": unset}, "queue": {"path": 5}})
+    assert {key: reason.partition(" (")[0] for key, reason in found.items()} == {
+        "services[0].auth.token_url": "must start with https://: what is sent there is a secret",
+        "services[0].auth.client_secret": "the environment variable UNSET is not set, or empty",
+        "services[1].auth.issuer": "must start with http:// or https:// and have a host, as https://api.example.com/v1",
+        "services[1].auth.refresh_token": "the environment variable UNSET is not set, or empty",
+        "services[1].tls.cert_file": "must be text, not a number",
+        "metrics.token": "the environment variable UNSET is not set, or empty",
+        "queue.path": "must be text, not a number",
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "says"),
+    [
+        ({"auth": "s3cret"}, "auth", "its type is one of api_key, basic, bearer, custom, oauth2"),
+        ({"bulkhead": {"adaptive": "aimd"}}, "bulkhead.adaptive", "its type is one of aimd, gradient2"),
+        ({"health_check": "/health"}, "health_check", "its keys are path, "),
+        ({"instances": {"endpoint": "https://a.example"}}, "instances", "in TOML [[...]] begins each of its tables"),
+    ],
+)
+def test_a_single_value_in_the_place_of_a_table_is_told_what_the_table_has(table, key, says):
+    ((where, reason),) = faults({"services": [{"name": "a", **table}]}).items()
+    assert where == f"services[0].{key}"
+    assert says in reason
+    assert "s3cret" not in reason
 
 
 def test_a_fault_names_its_file(write):

@@ -242,6 +242,7 @@ async def test_a_call_that_hangs_ends_at_its_timeout(autojump_clock) -> None:
             await service.get("/", timeout=3)
         assert trio.current_time() == pytest.approx(begun + 3)
         await trio.testing.wait_all_tasks_blocked()
+    assert str(caught.value) == "svc: no answer before the call's timeout (while being handled; 0 queued)"
     assert (caught.value.service, caught.value.attempts) == ("svc", 1)
     assert caught.value.request_id == upstream.requests[0].headers["x-request-id"]
     assert upstream.running == 0

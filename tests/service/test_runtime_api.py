@@ -49,6 +49,22 @@ async def test_a_transport_that_is_none_is_refused() -> None:
             raise AssertionError
 
 
+def test_without_trio_it_says_so() -> None:
+    async def main() -> None:
+        async with sg.open_runtime(sg.RuntimeConfig(metrics=QUIET)):
+            raise AssertionError
+
+    with pytest.raises(RuntimeError, match=r"start it by trio\.run"):
+        main().send(None)
+
+
+async def test_a_dict_is_no_configuration_of_a_service() -> None:
+    async with running() as (_, upstream):
+        for change in (upstream.runtime.add_service({"name": "b"}), upstream.runtime.reconfigure("svc", {})):
+            with pytest.raises(TypeError, match="a ServiceConfig, not a dict"):
+                await change
+
+
 async def test_after_the_end_every_call_says_so() -> None:
     async with running(name="svc") as (service, upstream):
         runtime = upstream.runtime
