@@ -23,6 +23,7 @@ _PARAM = re.compile(rf'({_WORD})\s*+=\s*+(?:({_WORD})|"((?:[^"\\]|\\.)*+)")\s*+(
 _SCHEME = re.compile(rf"({_WORD})(?:\s++|(?=,|$))")
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]++=*+\s*+(?=,|$)")
 _SKIP = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^,])*+', re.DOTALL)
+_CLOSED = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^"])*+', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -35,7 +36,7 @@ class Challenge(msgspec.Struct, frozen=True):
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
     """All challenges of all ``WWW-Authenticate`` headers, in their order."""
-    text = ",".join(values)[:_LONGEST]
+    text = _without_open_quote(",".join(values)[:_LONGEST])
     found: list[Challenge] = []
     at = 0
     while (at := _after(_GAP, text, at)) < len(text):
@@ -52,6 +53,15 @@ def parse_challenges(values: Iterable[str]) -> list[Challenge]:
         else:
             at = _after(_SKIP, text, at)
     return found
+
+
+def _without_open_quote(text: str) -> str:
+    """From a quote that has no end on, no quote is one: each would be looked for to the end, which is a square of it.
+
+    That is safe, for where the first finds all later ones escaped, each of them finds those after it escaped too.
+    """
+    closed = _after(_CLOSED, text, 0)
+    return text[:closed] + text[closed:].replace('"', "\\")  # which can stand in nothing but a quoted text, as they
 
 
 def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
