@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from .oauth2_client import TokenRequest
     from .token_store import TokenStore
 
-_SAVING = 10.0  # seconds that a disk may take, also when nobody waits for the token any more
-
 
 class OAuth2Memory:
     """What a service keeps of OAuth2 through the lives of its actor, and through changes of its configuration."""
@@ -176,10 +174,13 @@ class OAuth2Source:
         await self._save()
 
     async def _save(self) -> None:
-        """Shielded: what the server has given us once, it will not give us again."""
+        """Shielded: what the server has given us once, it will not give us again.
+
+        Without a deadline: it is a thread that writes, which none cuts short; and what is not known to be safe is not.
+        """
         kept = self._memory.unsaved
         if kept is not None and self._file is not None:
-            with trio.CancelScope(deadline=trio.current_time() + _SAVING, shield=True):
+            with trio.CancelScope(shield=True):
                 await self._file.save(kept)
             self._memory.unsaved = None
 

@@ -78,15 +78,16 @@ class EncryptedFileStore:
 
         self._folder = Path(folder)
         self._fernet = MultiFernet([Fernet(key.reveal()) for key in keys])
+        self._threads = trio.CapacityLimiter(1)  # its own: a program that has all of its threads at work delays no save
 
     async def load(self, key: str) -> Kept | None:
         """See `TokenStore.load`."""
-        return await trio.to_thread.run_sync(self._load, key)
+        return await trio.to_thread.run_sync(self._load, key, limiter=self._threads)
 
     async def save(self, kept: Kept) -> None:
         """See `TokenStore.save`."""
         # Not abandoned when cancelled: a thread that nobody waits for would write when it likes, over what came later.
-        await trio.to_thread.run_sync(self._save, kept)
+        await trio.to_thread.run_sync(self._save, kept, limiter=self._threads)
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.token"

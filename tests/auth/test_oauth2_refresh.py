@@ -12,7 +12,7 @@ import pytest
 import trio
 from cryptography.fernet import Fernet
 from support.leaks import leaks, told
-from support.oauth2 import auth, oauth2, refusal, token
+from support.oauth2 import URL, auth, oauth2, refusal, token
 from support.service import ONCE, after, hang, in_background, outcome_of
 
 import switchgear as sg
@@ -304,6 +304,26 @@ async def test_what_cannot_be_written_is_not_lost_and_its_token_not_used(tmp_pat
             assert '"r2"' in text
     assert used(peers) == ["r0-canary", "r1"]
     assert peers.sent == ["Bearer t2"]
+
+
+async def test_it_is_safe_also_when_the_program_has_all_its_threads_at_work(tmp_path):
+    threads, work = trio.to_thread.current_default_thread_limiter(), [object() for _ in range(1000)]
+
+    def at_work(request):
+        for one in work[: int(threads.available_tokens)]:
+            threads.acquire_on_behalf_of_nowait(one)
+        return rotating()(request)
+
+    async with oauth2(at_work, **stored(tmp_path)) as (service, peers):
+        try:
+            await service.get("/")
+        finally:
+            for one in work[: threads.borrowed_tokens]:
+                threads.release_on_behalf_of(one)
+    assert peers.sent == ["Bearer t1"]
+    kept = await EncryptedFileStore(str(tmp_path), [KEY]).load(f"svc\n{URL}\nme")
+    assert kept is not None
+    assert kept.token == "r1-canary"
 
 
 async def test_a_store_that_is_configured_later_gets_what_there_is(tmp_path):
