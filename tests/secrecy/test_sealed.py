@@ -30,6 +30,17 @@ def test_an_error_of_ours_loses_its_frames():
     assert (error.__traceback__, getattr(error, "__notes__", [])) == (None, [])
 
 
+def test_what_it_says_is_not_to_be_shown_is_not_there():
+    try:
+        try:
+            raise KeyError(CANARY)
+        except KeyError:
+            raise sg.TransportError("cut") from None
+    except sg.TransportError as caught:
+        error = sealed(caught)
+    assert error.__context__ is None
+
+
 def test_of_any_other_the_lines_are_kept_as_a_note():
     error = sealed(raised(KeyError("x")))
     assert error.__traceback__ is None

@@ -40,13 +40,13 @@ def walked(value, depth=4):
 
 
 def chain(error):
-    """An error, and all that a traceback shows with it."""
+    """An error and all that it has come of, also where it says that this is not to be shown: not everybody asks."""
     seen, todo = [], [error]
     while todo:
         one = todo.pop()
         if one is not None and not any(one is other for other in seen):
             seen.append(one)
-            todo += (one.__cause__, None if one.__suppress_context__ else one.__context__)
+            todo += (one.__cause__, one.__context__)
             todo += getattr(one, "exceptions", ())
             todo += getattr(one, "fallback_errors", ())
     return seen
