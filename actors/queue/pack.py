@@ -61,7 +61,7 @@ def refusal(request: Request, error: ServiceError) -> str | None:
             f"its {leak} looks like a credential, which is never written to disk:"
             " give it to the service's configuration, as auth or headers"
         )
-    if key_of(request) is None and request.method not in IDEMPOTENT and may_be_done(error):
+    if key_of(request) is None and request.method not in IDEMPOTENT and (request.progress.done or may_be_done(error)):
         return f"the service may have acted on it, and a {request.method} without idempotency_key may not be made twice"
     return None
 

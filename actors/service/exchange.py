@@ -56,6 +56,12 @@ class Leg(Masked, msgspec.Struct, frozen=True):
         return self.chosen[1]
 
 
+class Elsewhere(Reply, frozen=True, gc=False, kw_only=True):
+    """The service's last word, and it leads to another host: what comes of that is not the service's any more."""
+
+    there: Place
+
+
 class Exchange:
     """Makes exchanges, under one configuration."""
 
@@ -87,7 +93,7 @@ class Exchange:
         self._exposes = config.exposes
 
     async def run(self, request: Request, wire: Wire, now: float, chosen: Chosen, credentials: Credentials) -> Reply:
-        """One request on the wire, with its redirects."""
+        """One request on the wire, with its redirects on the origin. See `Elsewhere` for others."""
         target = chosen[1]
         end = math.inf  # when the call's own time is over the ask ends, and we are cancelled: no need to watch it twice
         if self._attempt is not None and now + self._attempt < request.deadline:
@@ -107,20 +113,22 @@ class Exchange:
             if onward is None:
                 return reply
             if isinstance(onward, Place):
-                method = "HEAD" if wire.method == "HEAD" else "GET"
-                return await self._beyond(Leg(request, chosen, now, end), onward, method)
+                request.progress.done = True
+                return Elsewhere(reply.status, reply.headers, reply.body, reply.ended, there=onward)
+            if onward.method != wire.method:
+                request.progress.done = True
             wire = onward
         raise TransportError(f"more than {_MAX_REDIRECTS} redirects", processed="maybe")
 
-    async def beyond(self, request: Request, there: Place, now: float) -> Reply:
-        """A request to another host, without credentials."""
-        end = request.deadline if self._attempt is None else min(request.deadline, now + self._attempt)
-        return await self._beyond(Leg(request, None, now, end), there, request.method)
+    async def beyond(self, request: Request, there: Place, method: str, now: float) -> Reply:
+        """A request to another host, without credentials.
 
-    async def _beyond(self, leg: Leg, there: Place, method: str) -> Reply:
-        """An error over there is no word of the service's: not to its limits, nor of credentials it was not given."""
+        An error over there is no word of the service's: not to its limits, nor of credentials it was not given.
+        """
         if self._abroad is None:
             raise InvalidRequest(f"{there.to.host} is not one of allowed_hosts: there are none")
+        end = request.deadline if self._attempt is None else min(request.deadline, now + self._attempt)
+        leg = Leg(request, None, now, end)
         for _ in range(_MAX_REDIRECTS + 1):
             reply = await self._at(leg, there.to, self._abroad.wire(there, method, leg.request.headers))
             if reply.status >= 400:

@@ -6,6 +6,7 @@ its connection: what the service still does for it nobody waits for.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -30,19 +31,20 @@ async def hedged(
         allowed: may there be one, at this time?
 
     Raises:
-        ServiceError: of the first attempt, if neither has an answer. A first one that fails before its time is not
+        ServiceError: of the first attempt, if neither has an answer: what has kept us from making the second says
+            less, and would hide it. A first one that fails before its time is not
             hedged: whether it is tried again is for the retry policy to say.
     """
     won: Reply | None = None
-    errors: list[ServiceError] = []
+    failure: ServiceError | None = None  # of the first
     running = 1
 
-    async def one(now: float) -> None:
-        nonlocal won, running
+    async def one(now: float, *, first: bool) -> None:
+        nonlocal won, running, failure
         try:
             reply = await attempt(now)
         except ServiceError as error:
-            errors.append(error)
+            failure = error if first else failure
         else:
             won = won or reply
         running -= 1
@@ -50,12 +52,13 @@ async def hedged(
             nursery.cancel_scope.cancel(reason="the other attempt had the first answer")
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one, now)
+        nursery.start_soon(partial(one, now, first=True))
         await trio.sleep(after)
         now = trio.current_time()
         if running and allowed(now):
             running += 1
-            nursery.start_soon(one, now)
+            nursery.start_soon(partial(one, now, first=False))
     if won is None:
-        raise errors[0]
+        assert failure is not None  # noqa: S101 - else the first would be under way
+        raise failure
     return won

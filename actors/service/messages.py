@@ -9,6 +9,7 @@ import msgspec
 
 from ..errors import ServiceError
 from ..machines.limiter import NORMAL
+from ..machines.retry import IDEMPOTENT
 from ..secrecy.masked import Masked, shown_body, shown_names, shown_target
 from .abroad import Place
 from .stream import StreamResponse
@@ -22,12 +23,15 @@ Source: TypeAlias = Literal["live", "cache", "default", "alternative", "degraded
 class Progress:
     """The caller's notebook: what the actor has tried so far, readable when the ask itself ends without an answer."""
 
-    __slots__ = ("attempts", "last_error", "renewals")
+    __slots__ = ("aside", "attempts", "done", "last_error")
 
     def __init__(self) -> None:
         self.attempts = 0
-        self.renewals = 0
-        """How many of the attempts were made because the service had refused the credentials of the one before."""
+        self.aside = 0
+        """How many of the attempts the retry policy does not count: those with new credentials, for the service has
+        not failed, and the second of two hedged ones, for the two fail once."""
+        self.done = False
+        """The service has answered by saying where to look: what was asked is done, whatever becomes of the looking."""
         self.last_error: ServiceError | None = None
 
     def take(self) -> ServiceError | None:
@@ -76,10 +80,22 @@ class Request(Masked, msgspec.Struct, frozen=True):
 
     @property
     def repeatable(self) -> bool:
+        """It can be made again, and the service has not done already what must not be done twice."""
+        return self.unspent and (self.harmless or not self.progress.done)
+
+    @property
+    def unspent(self) -> bool:
         """Nothing of a stream is with the caller yet, and its body has not been taken from him."""
         if self.stream is not None and self.stream.handed:
             return False
         return isinstance(self.body, bytes) or not self.body.begun
+
+    @property
+    def harmless(self) -> bool:
+        """It may be sent twice."""
+        if not isinstance(self.body, bytes):
+            return False
+        return self.idempotency_key is not None or self.method in IDEMPOTENT
 
 
 class FailedCall(Masked, msgspec.Struct, frozen=True, kw_only=True):

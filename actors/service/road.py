@@ -25,6 +25,7 @@ from ..errors import (
     HTTPStatusError,
     RateLimited,
     ServiceError,
+    TransportError,
 )
 from ..machines import retry
 from ..secrecy import sealed
@@ -32,11 +33,11 @@ from ..transport import Reply
 from .admission import Admission
 from .border import Border
 from .decode import decode
-from .exchange import Exchange, seen
+from .exchange import Elsewhere, Exchange, seen
 from .hedge import hedged
 from .messages import ServiceResponse
 from .outcome import FAILURE, SUCCESS
-from .wires import Wires, harmless
+from .wires import Wires
 
 if TYPE_CHECKING:
     import random
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from ..machines.breaker import Permit
     from ..machines.tokens import Token
     from ..transport import Door
-    from .abroad import Abroad, Place
+    from .abroad import Abroad
     from .admission import Chosen
     from .fleet import Fleet
     from .gate import Gate
@@ -119,19 +120,25 @@ class Road:
             try:
                 hedge = self.config.hedge
                 if request.beyond is not None:
-                    reply = await self._abroad(request, request.beyond, now)
-                elif hedge is None or request.stream is not None or not harmless(request):
+                    self._count(request, now)
+                    reply = await self._exchange.beyond(request, request.beyond, request.method, now)
+                elif hedge is None or request.stream is not None or not request.harmless:
                     if self._renews:
                         reply = await self._renewing(request, now, deadline, tried_at)
                     else:
                         reply = await self._attempt(request, now, deadline, tried_at)
                 else:
                     reply = await self._hedged(hedge, request, now, deadline, tried_at)
+                if isinstance(reply, Elsewhere):  # past the guards, which have nothing to say of another host
+                    method = "HEAD" if request.method == "HEAD" else "GET"
+                    reply = await self._exchange.beyond(request, reply.there, method, trio.current_time())
                 response = self._response(request, reply)
                 request.progress.last_error = None
                 return response
             except ServiceError as error:
                 self._signed(error, request)
+                if request.progress.done and isinstance(error, TransportError):
+                    error.processed = "maybe"  # that a redirect led nowhere says nothing of what was asked first
                 if isinstance(error, CircuitOpen) and request.progress.last_error is not None:
                     break  # the breaker has opened meanwhile: what went wrong first says more than that
                 delay = self._retry_delay(error, request, deadline, waited)
@@ -147,8 +154,9 @@ class Road:
         self, hedge: HedgeConfig, request: Request, now: float, deadline: float, tried_at: list[str]
     ) -> Reply:
         """An attempt, and a second one if it has become a slow one."""
-        recent = self._state.recent  # of what is slow, unless that is configured
-        after = hedge.delay if recent is None else recent.value(now)
+        recent, progress = self._state.recent, request.progress
+        before = progress.attempts - progress.aside
+        after = hedge.delay if recent is None else recent.value(now)  # what is slow, unless that is configured
 
         def attempt(now: float) -> Awaitable[Reply]:
             attempt = self._renewing if self._renews else self._attempt
@@ -159,6 +167,7 @@ class Road:
                 return await attempt(now)
             return await hedged(attempt, now, after, self._may_repeat)
         finally:  # also of an attempt that lost: it took that long at least, and leaving it out would call fast slow
+            progress.aside += max(0, progress.attempts - progress.aside - before - 1)
             if recent is not None:
                 ended = trio.current_time()
                 recent.record(ended - now, ended)
@@ -166,11 +175,6 @@ class Road:
     def _may_repeat(self, now: float) -> bool:
         budget = self._state.budget
         return budget is None or budget.try_withdraw(now)
-
-    async def _abroad(self, request: Request, there: Place, now: float) -> Reply:
-        """An attempt at another host: what guards the service has nothing to say of it."""
-        self._count(request, now)
-        return await self._exchange.beyond(request, there, now)
 
     async def _renewing(self, request: Request, now: float, deadline: float, tried_at: list[str]) -> Reply:
         """An attempt, and another one with new credentials if the service refuses those of the first.
@@ -187,7 +191,7 @@ class Road:
             raise AuthFailed(f"{_REFUSED}; the request cannot be sent again with others")
         if (await self._auth.obtain()).value == used.value != NOTHING:
             raise AuthFailed(f"{_REFUSED}, and there are no others yet")
-        request.progress.renewals += 1
+        request.progress.aside += 1
         try:
             return await self._attempt(request, trio.current_time(), deadline, tried_at)
         except _Refused:
@@ -312,7 +316,7 @@ class Road:
     def _retry_delay(self, failure: ServiceError, request: Request, deadline: float, waited: float) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""
         policy = self.config.retry
-        attempts = request.progress.attempts - request.progress.renewals
+        attempts = request.progress.attempts - request.progress.aside
         if not request.repeatable:
             return None
         keyed = request.idempotency_key is not None

@@ -50,7 +50,7 @@ class SignedWay:
     @property
     def over(self) -> bool:
         """See `Way`."""
-        return not self._leg.request.repeatable
+        return not self._leg.request.unspent
 
 
 def outline(wire: Wire, target: Target) -> AuthRequest:

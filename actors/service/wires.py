@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..machines.retry import IDEMPOTENT
 from ..transport import Wire
 from ..transport.head import Block
 
@@ -59,7 +58,7 @@ class Wires:
             ),
             request.body,
             block,
-            harmless(request),
+            request.harmless,
         )
 
     def _with_credentials(self, credentials: Credentials) -> Block:
@@ -71,13 +70,6 @@ class Wires:
         attempt = self._timeout.attempt
         end = min(deadline, request.deadline, now + (math.inf if attempt is None else attempt))
         return str(int(max(0.0, min(end - now - self._timeout.margin, _LONGEST)) * 1000))
-
-
-def harmless(request: Request) -> bool:
-    """It may be sent twice."""
-    if not isinstance(request.body, bytes):
-        return False
-    return request.idempotency_key is not None or request.method in IDEMPOTENT
 
 
 def _theirs(request: Request, credentials: Credentials) -> tuple[tuple[str, str], ...]:

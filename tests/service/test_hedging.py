@@ -56,10 +56,23 @@ async def test_a_failure_of_one_leaves_it_to_the_other(autojump_clock) -> None:
         assert len(upstream.requests) == 2
 
 
-async def test_if_both_fail_the_retry_policy_goes_on_with_the_first_error(autojump_clock) -> None:
-    async with running(after(2.0, 503), after(0.1, 502), 200, hedge=HEDGE, retry=STEADY) as (service, upstream):
+async def test_if_both_fail_the_retry_policy_goes_on_with_the_error_of_the_first(autojump_clock) -> None:
+    twice = sg.RetryPolicy(max_attempts=2, base_delay=1.0, jitter="none")  # one retry: the two have failed once
+    async with running(after(2.0, 503), after(0.1, 502), 200, hedge=HEDGE, retry=twice) as (service, upstream):
         response = await service.get("/x")
-        assert (response.success, len(upstream.requests)) == (True, 3)
+        assert (response.success, response.attempts) == (True, 3)
+        assert upstream.times[2] - upstream.times[0] == pytest.approx(2.0 + 1.0)
+    async with running(after(2.0, 503), after(0.1, 502), hedge=HEDGE) as (service, _):
+        assert (await outcome_of(service.get("/x"))).status == 503
+
+
+async def test_a_second_that_could_not_be_made_does_not_hide_what_the_service_said(autojump_clock) -> None:
+    breaker = sg.BreakerConfig(failure_threshold=1, reset_timeout=5.0)
+    async with running(500, after(2.0, 503), hedge=HEDGE, breaker=breaker) as (service, upstream):
+        await outcome_of(service.get("/x"))
+        await trio.sleep(5)
+        assert (await outcome_of(service.get("/x"))).status == 503  # and not that a trial was under way
+        assert len(upstream.requests) == 2
 
 
 async def test_a_failure_before_its_time_is_retried_and_not_hedged(autojump_clock) -> None:
@@ -130,6 +143,18 @@ async def test_what_was_learned_outlives_a_reconfiguration(autojump_clock) -> No
         config = sg.ServiceConfig("svc", base_url="http://svc.test", hedge=sg.HedgeConfig(quantile=0.9))
         await upstream.runtime.reconfigure("svc", config)
         assert (await service.get("/slow")).attempts == 2
+
+
+async def test_the_learned_limit_counts_both_and_learns_nothing_of_the_loser(autojump_clock) -> None:
+    def route(request):
+        return after(60) if len(upstream.requests) % 2 else 200
+
+    bulkhead = sg.BulkheadConfig(adaptive=sg.AimdConfig(initial_limit=1, min_limit=1, timeout=50))
+    async with running(route, instances=TWO, hedge=HEDGE, bulkhead=bulkhead) as (service, upstream):
+        for _ in range(20):
+            assert (await service.get("/x")).attempts == 2
+        assert service.bulkhead.limit == 5  # of which two are less than half: with the loser, it was in use until then
+        assert service.bulkhead.in_flight == upstream.running == 0
 
 
 async def test_a_cancelled_caller_takes_both_along(autojump_clock) -> None:

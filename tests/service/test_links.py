@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 import trio
-from support.service import hang, outcome_of, reply_json, running
+from support.service import Upstream, after, hang, outcome_of, reply_json, running
 
 import switchgear as sg
 
@@ -19,6 +19,9 @@ GUARDED = {
     "allowed_hosts": ("cdn.test", "other.test"),
     "follow_redirects": True,
 }
+
+
+LEARNS = sg.BulkheadConfig(adaptive=sg.AimdConfig(timeout=5.0))
 
 
 def to(location, status=302):
@@ -252,10 +255,36 @@ async def test_the_timeout_of_an_attempt_is_for_those_too(autojump_clock) -> Non
         assert trio.current_time() - begun == pytest.approx(4)
 
 
-@pytest.mark.parametrize("status", [401, 429, 503])
-async def test_nor_is_it_where_a_redirect_led_there(status, autojump_clock) -> None:
-    fields = GUARDED | {"breaker": sg.BreakerConfig(failure_threshold=1)}
-    async with running(to(CDN), (status, {"Retry-After": "50"}, b""), **fields) as (service, _):
-        error = await outcome_of(service.get("/export"))
-        assert isinstance(error, sg.HTTPStatusError)
-        assert (error.status, service.breaker, service.limiter.paused_for) == (status, "closed", 0)
+@pytest.mark.parametrize("step", [401, 429, 503, httpx.ConnectError("no"), hang])
+async def test_nor_is_it_where_a_redirect_led_there(step, autojump_clock) -> None:
+    if isinstance(step, int):
+        step = (step, {"Retry-After": "50"}, b"")
+    fields = GUARDED | {"breaker": sg.BreakerConfig(failure_threshold=1), "bulkhead": LEARNS}
+    async with running(to(CDN), step, **fields) as (service, _):
+        assert isinstance(await outcome_of(service.get("/export")), sg.ServiceError)
+        assert (service.breaker, service.limiter.paused_for, service.bulkhead.limit) == ("closed", 0, 20)
+
+
+async def test_nor_are_its_slowness_and_its_quota(autojump_clock) -> None:
+    slow = sg.BreakerConfig(trip="rate", minimum_calls=1, slow_rate=0.5, slow_after=1.0)
+    theirs = after(8.0, (200, {"RateLimit": '"theirs";r=0;t=50'}, b""))
+    async with running(to(CDN), theirs, **(GUARDED | {"breaker": slow, "bulkhead": LEARNS})) as (service, _):
+        assert (await service.get("/export")).elapsed == pytest.approx(8.0)
+        assert (service.breaker, service.limiter.paused_for, service.bulkhead.limit) == ("closed", 0, 20)
+
+
+async def test_the_redirect_itself_is_a_success_of_the_services(autojump_clock) -> None:
+    fields = GUARDED | {"breaker": sg.BreakerConfig(failure_threshold=1, reset_timeout=5.0)}
+    async with running(500, to(CDN), hang, **fields) as (service, _):
+        await outcome_of(service.get("/export"))
+        await trio.sleep(5)
+        with trio.move_on_after(1):
+            await service.get("/export")
+        assert service.breaker == "closed"  # though the caller has not waited for the end of it
+
+
+async def test_a_stream_is_led_there_too() -> None:
+    upstream = Upstream(to(CDN), (200, {}, b"abc"))
+    async with running(transport=upstream, **GUARDED) as (service, _), service.stream("GET", "/export") as response:
+        assert b"".join([piece async for piece in response]) == b"abc"
+    assert went(upstream) == [f"{BASE}/export", CDN]

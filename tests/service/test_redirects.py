@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
-from support.service import running
+from support.service import STEADY, outcome_of, running
 
 import switchgear as sg
 
@@ -105,3 +106,34 @@ async def test_what_is_no_redirect_is_an_answer(status) -> None:
 async def test_one_without_a_location_is_an_answer() -> None:
     async with running(302, follow_redirects=True) as (service, _):
         assert (await service.get("/a")).status == 302
+
+
+@pytest.mark.parametrize("then", [httpx.ConnectError("no"), 429, 425, 503])
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_what_has_been_done_is_not_done_again_for_what_comes_after(status, then, autojump_clock) -> None:
+    """A connection that is not there, or a 429, says of the GET that nothing was done, and not of the POST."""
+    fields = {"follow_redirects": True, "retry": STEADY}
+    async with running(to("/done", status), then, 200, **fields) as (service, upstream):
+        error = await outcome_of(service.post("/orders", json=1))
+        assert isinstance(error, sg.ServiceError)
+        assert getattr(error, "processed", "maybe") == "maybe"
+        assert [request.method for request in upstream.requests] == ["POST", "GET"]
+
+
+async def test_nor_to_look_with_other_credentials() -> None:
+    tokens = iter("ab")
+    auth = sg.BearerAuth(token_from=lambda: next(tokens))
+    async with running(to("/done", 303), 401, 200, auth=auth, follow_redirects=True) as (service, upstream):
+        error = await outcome_of(service.post("/orders", json=1))
+        assert isinstance(error, sg.AuthFailed)
+        assert [request.method for request in upstream.requests] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "key"), [(303, "POST", "k"), (303, "PUT", None), (307, "POST", None), (302, "GET", None)]
+)
+async def test_it_is_where_that_does_no_harm(status, method, key, autojump_clock) -> None:
+    fields = {"follow_redirects": True, "retry": STEADY}
+    async with running(to("/done", status), httpx.ConnectError("no"), 200, **fields) as (service, upstream):
+        assert (await service.request(method, "/orders", content=b"x", idempotency_key=key)).attempts == 2
+        assert len(upstream.requests) == 3
