@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ..transport import Reply
 
 
-_QUOTED = re.compile(r"(Invalid enum value|Invalid value|unknown field) .*?(?=$| - at `)", re.DOTALL)  # of the body
+_QUOTED = re.compile(r"(Invalid enum value|Invalid value|unknown field) .*", re.DOTALL)  # of the body
+_PLACE = re.compile(r" - at `((?:key` in `)?\$[^`\s]*)`\Z")  # at the end: the body may have something like it, too
 _kept = lru_cache(maxsize=256)(msgspec.json.Decoder)  # a decoder costs 100 times a decode of a small body
 
 
@@ -77,6 +78,7 @@ def _decode(decoder: msgspec.json.Decoder[Any], reply: Reply) -> Any:
 
 
 def _misfit(text: str) -> DecodeError:
-    text = _QUOTED.sub(r"\1 (not shown)", text)
-    field = text.rpartition(" - at `")[2].rstrip("`") if " - at `" in text else "$"
-    return DecodeError(f"the body does not fit the type: {text}", field=field)
+    place = _PLACE.search(text)
+    reason, at = (text, "") if place is None else (text[: place.start()], place[0])
+    reason = _QUOTED.sub(r"\1 (not shown)", reason)
+    return DecodeError(f"the body does not fit the type: {reason}{at}", field="$" if place is None else place[1])

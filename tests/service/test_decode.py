@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import json
 import zlib
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import httpx
 import msgspec
@@ -107,6 +108,28 @@ async def test_what_does_not_fit_is_a_decode_error_with_the_field(type_, body, f
         assert caught.value.request_id == upstream.requests[0].headers["x-request-id"]
         assert (await service.get("/")).data == 7
         assert upstream.runtime.tree().find("/services/svc").restarts == 0
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    kind: Literal["a"] = "a"
+
+
+@pytest.mark.parametrize(
+    ("type_", "body", "field"),
+    [
+        (Strict, {"kind": "no - at `canary"}, "$.kind"),
+        (Strict, {"kind": "no - at `$.canary` x"}, "$.kind"),
+        (Strict, {"no - at `canary": 1}, "$"),
+        (list[Strict], [{"no` - at `canary": 1}], "$[0]"),
+        (Literal["a"], "no - at `canary", "$"),
+    ],
+)
+async def test_nothing_of_the_body_is_taken_for_the_place(type_, body, field) -> None:
+    async with running(reply_json(json.dumps(body).encode())) as (service, _):
+        with pytest.raises(sg.DecodeError) as caught:
+            await service.get("/", type=type_)
+    assert caught.value.field == field
+    assert "canary" not in caught.value.message
 
 
 @pytest.mark.parametrize("bracket", [b"[", b'{"a":'])
