@@ -6,17 +6,18 @@ each request nor what authentication adds is anywhere near, and the caller's coo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 
 from ..errors import InvalidRequest
+from ..secrecy import Masked
 from ..transport import Wire
 from .target import PATH_SAFE, Target, is_below
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..transport import Door
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "range", "if-range", "if-none-match"})
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(Masked, msgspec.Struct, frozen=True):
     """A URL of another host: what `Service.link` gives for one, and what calls take in the place of a path."""
 
     to: Target
@@ -36,8 +37,9 @@ class Place(msgspec.Struct, frozen=True):
         """The whole of it. (The repr has the host only: such URLs are often signed, and whoever has one may use it.)"""
         return self.to.url(self.target)
 
-    def __repr__(self) -> str:
-        return f"<Place at {self.to.host}>"
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """See `Masked`."""
+        yield "host", self.to.host
 
 
 class Abroad:

@@ -9,7 +9,9 @@ import switchgear as sg
 from switchgear.actors.auth import Credentials
 from switchgear.actors.queue.records import Call
 from switchgear.actors.secrecy import looks_secret
+from switchgear.actors.service.abroad import Place
 from switchgear.actors.service.messages import FailedCall, Progress, Request
+from switchgear.actors.service.target import Target
 from switchgear.actors.transport import Reply, Wire
 from switchgear.actors.transport.head import Block
 
@@ -24,6 +26,7 @@ CARRIERS = [
     Wire("GET", TARGET, PAIRS, BODY, Block(PAIRS)),
     Reply(200, (("set-cookie", CANARY),), BODY, 0.0),
     Request("GET", TARGET, "id", 1.0, 0.0, Progress(), PAIRS, BODY, idempotency_key=CANARY, affinity=CANARY),
+    Place(Target("https", "cdn.test", 443, ""), TARGET),
     Call("svc", "id", "POST", TARGET, PAIRS, BODY, CANARY, CANARY, 1.0, 0.0),
     FailedCall(
         method="GET",
