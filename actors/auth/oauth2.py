@@ -99,7 +99,7 @@ class OAuth2Source:
     def __init__(self, auth: OAuth2Auth, *, door: Door, memory: OAuth2Memory, rng: random.Random) -> None:
         self._auth = auth
         self._client = Client(auth)
-        self._endpoint = TokenEndpoint(auth, door, memory.breaker(auth, rng), rng)
+        self._endpoint = TokenEndpoint(auth, door, memory.breaker(auth, rng), rng, memory.known.scrub)
         self._memory = memory
         self._file: TokenStore | None = None
         if auth.store is not None:

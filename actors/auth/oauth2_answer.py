@@ -8,12 +8,15 @@ one of the codes that no wait mends is for good, for a token cache does not ask 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..errors import AuthFailed
 from ..secrecy import Masked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_BYTES = 65_536
 """Of an answer: none that makes sense is larger."""
@@ -59,13 +62,16 @@ class _Raw(Masked, msgspec.Struct):
     error_description: Any = None
 
 
-def read_answer(status: int, body: bytes, secrets: tuple[str, ...] = ()) -> TokenAnswer:
+def read_answer(
+    status: int, body: bytes, secrets: tuple[str, ...] = (), scrub: Callable[[str], str] = str
+) -> TokenAnswer:
     """The token in an answer.
 
     Args:
         status: of the answer.
         body: of the answer, no longer than `MAX_BYTES`.
         secrets: what was sent: a server may quote it, and we would quote the server.
+        scrub: takes other secrets out of what it says.
 
     Raises:
         GrantRefused: ``invalid_grant``.
@@ -73,7 +79,7 @@ def read_answer(status: int, body: bytes, secrets: tuple[str, ...] = ()) -> Toke
     """
     raw = _decoded(body)
     if raw is not None and raw.error is not None:  # whatever the status: some send it with 200
-        raise _refusal(status, raw, secrets)
+        raise _refusal(status, raw, _described(raw.error_description, secrets, scrub))
     if not 200 <= status < 300:
         raise AuthFailed(f"the token endpoint answered {status}", retryable=True)
     if raw is None:
@@ -88,19 +94,19 @@ def _decoded(body: bytes) -> _Raw | None:
         return None
 
 
-def _refusal(status: int, raw: _Raw, secrets: tuple[str, ...]) -> AuthFailed:
+def _refusal(status: int, raw: _Raw, said: str) -> AuthFailed:
     code = raw.error if isinstance(raw.error, str) and _CODE.fullmatch(raw.error) else "an error that has no code"
-    said = _described(raw.error_description, secrets)
     text = f"the token endpoint answered {status} {code}{said}"
     if code == "invalid_grant":
         return GrantRefused(text)
     return AuthFailed(text, retryable=status == 429 or status >= 500 or code not in _FOR_GOOD)
 
 
-def _described(description: object, secrets: tuple[str, ...]) -> str:
+def _described(description: object, secrets: tuple[str, ...], scrub: Callable[[str], str]) -> str:
     if not isinstance(description, str) or any(secret in description for secret in secrets if secret):
         return ""
-    text = "".join(one if one.isprintable() else " " for one in description[:_SHOWN]).strip()
+    shown = scrub(description)[:_SHOWN]  # in this order, or half a secret could be left that nobody knows any more
+    text = "".join(one if one.isprintable() else " " for one in shown).strip()
     return f": {text!r}" if text else ""
 
 

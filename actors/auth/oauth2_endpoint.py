@@ -61,9 +61,11 @@ class _Failed(Exception):
 
 
 class TokenEndpoint:
-    """The authorization server of one configuration."""
+    """The authorization server of one configuration. ``scrub`` takes secrets out of what it says."""
 
-    def __init__(self, auth: OAuth2Auth, door: Door, breaker: CircuitBreaker, rng: random.Random) -> None:
+    def __init__(
+        self, auth: OAuth2Auth, door: Door, breaker: CircuitBreaker, rng: random.Random, scrub: Callable[[str], str]
+    ) -> None:
         self._auth = auth
         self._door = door
         self._breaker = breaker
@@ -71,6 +73,7 @@ class TokenEndpoint:
         self._budget = None if auth.retry.budget is None else Budget(auth.retry.budget)
         self._rng = rng
         self._url = auth.token_url
+        self._scrub = scrub
 
     async def ask(self, request: Callable[[str, float], TokenRequest], end: float) -> tuple[TokenAnswer, float]:
         """A token, and when it was asked for (trio time).
@@ -90,7 +93,7 @@ class TokenEndpoint:
             sent, wanted = trio.current_time(), request(url, wall_time())
 
             def read(reply: Reply) -> tuple[TokenAnswer, float]:
-                return read_answer(reply.status, reply.body, wanted.secrets), sent
+                return read_answer(reply.status, reply.body, wanted.secrets, self._scrub), sent
 
             return _Call("POST", url, wanted.headers, wanted.body, read)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import ssl
+from urllib.parse import quote_plus
 
 import msgspec
 import pytest
@@ -336,3 +337,12 @@ async def test_a_good_one():
         assert (await runtime.service("svc").get("/")).success
     assert dict(api.log[0].headers)["authorization"] == "Bearer one"
     assert URL.endswith(server.log[0].target)
+
+
+async def test_no_half_of_a_secret_is_left_where_a_description_is_cut(autojump_clock):
+    secret = "canary/1+canary/2+canary/3"
+    said = refusal("invalid_client", error_description=f"{'x' * 180} {quote_plus(secret)}")
+    async with oauth2(said, client_secret=sg.Secret(secret)) as (service, _):
+        end = await outcome_of(service.get("/"))
+    assert "xxx" in end.message
+    assert "canary" not in end.message
