@@ -146,7 +146,7 @@ class _Rates:
 
     def _verdict(self) -> str | None:
         config, calls = self._config, self.calls
-        if calls < config.minimum_calls:
+        if calls < config.minimum_calls or not (self.failures or self.slow):  # which is so as long as all is well
             return None
         if self.failures >= config.failure_rate * calls:
             return f"{self.failures} of {calls} calls failed"
@@ -214,7 +214,9 @@ class LastSeconds(_Rates):
 
     def record(self, failed: bool, slow: bool, now: float) -> str | None:
         """See `Window`."""
-        self._turn(int(now / self._width))
+        slot = int(now / self._width)
+        if slot > self._slot:
+            self._turn(slot)
         self._put(1, int(failed), int(slow))
         return self._verdict()
 
