@@ -56,9 +56,15 @@ def build_request(
         check_type(type_)
         now = trio.current_time()
         total = state.config.value.timeout.total if timeout is None else arguments.seconds(timeout)
+        method = check_method(method)
+        operation = beyond = None
+        if isinstance(template, Place):
+            beyond, target = template, _url(template, params, path)
+        else:
+            operation, target = None if path is None else template, build_target(template, params, path)
         return Request(
-            method=check_method(method),
-            target=_target(template, params, path),
+            method=method,
+            target=target,
             request_id=request_id,
             deadline=now + total,
             started=now,
@@ -71,17 +77,15 @@ def build_request(
             weight=arguments.tokens(weight),
             priority=arguments.rank(priority),
             stream=stream,
-            template=None if path is None or isinstance(template, Place) else template,
-            beyond=template if isinstance(template, Place) else None,
+            template=operation,
+            beyond=beyond,
         )
     except InvalidRequest as error:
         error.service, error.request_id = state.name, request_id
         return sealed(error)
 
 
-def _target(template: str | Place, params: Mapping[str, Any] | None, path: PathValues | None) -> str:
-    if not isinstance(template, Place):
-        return build_target(template, params, path)
+def _url(there: Place, params: Mapping[str, Any] | None, path: PathValues | None) -> str:
     if params is not None or path is not None:
         raise InvalidRequest("a URL of another host is taken as it is: it has no params and no path values")
-    return template.url
+    return there.url

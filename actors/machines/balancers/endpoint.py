@@ -127,7 +127,8 @@ class Endpoint:
         if group.moved is not None:
             group.moved(self)
         if began is not None:
-            self._answered(began)
+            waiting = self.waiting = self.waiting - 1  # as `_answered`, without the call
+            self.since = self.since - began if waiting else 0.0
             if failed is None:
                 self._lasted(now - began, now)
             elif not failed:
@@ -149,11 +150,12 @@ class Endpoint:
             share = self.failing * math.exp((self.seen - now) / TAU) * (1.0 - STEP)
             self.failing = share if share > _NONE else 0.0
         self.seen = now
-        if group.successes < _SMOOTH:
-            group.successes += 1
-            if group.successes == 1:
+        successes = group.successes
+        if successes < _SMOOTH:
+            successes = group.successes = successes + 1
+            if successes == 1:
                 group.typical = took
-        group.typical += (took - group.typical) / group.successes
+        group.typical += (took - group.typical) / successes
 
     def _failed(self, took: float, now: float) -> None:
         known = self.latency
