@@ -5,7 +5,8 @@
     async with sg.open_runtime("services.toml") as runtime:
         charge = await runtime.service("payments").get("/charges/42", type=Charge)
 
-The names here are all there is to know; what is behind them is in `switchgear.actors` and `switchgear.runtime`.
+The names here and in `switchgear.events` are all there is to know; what is behind them is in `switchgear.actors` and
+`switchgear.runtime`.
 """
 
 from importlib.metadata import version as _version
@@ -76,16 +77,19 @@ from switchgear.actors.instance import HealthStatus as HealthStatus
 from switchgear.actors.instance import ServiceInstance as ServiceInstance
 from switchgear.actors.machines.breaker import BreakerState as BreakerState
 from switchgear.actors.machines.breaker import CircuitBreaker as CircuitBreaker
+from switchgear.actors.machines.breaker import Permit as Permit
 from switchgear.actors.machines.bucket import TokenBucket as TokenBucket
 from switchgear.actors.machines.histogram import LatencyHistogram as LatencyHistogram
 from switchgear.actors.metrics import Metrics as Metrics
 from switchgear.actors.metrics import OperationMetrics as OperationMetrics
 from switchgear.actors.metrics import ServiceMetrics as ServiceMetrics
+from switchgear.actors.metrics import Snapshot as Snapshot
 from switchgear.actors.queue import Queue as Queue
 from switchgear.actors.queue import QueuedCall as QueuedCall
 from switchgear.actors.queue import QueueStats as QueueStats
 from switchgear.actors.registry import Health as Health
 from switchgear.actors.registry import HealthCheckResult as HealthCheckResult
+from switchgear.actors.registry import InstanceSet as InstanceSet
 from switchgear.actors.registry import LeaseCounts as LeaseCounts
 from switchgear.actors.registry import Registry as Registry
 from switchgear.actors.registry import SourceStatus as SourceStatus
@@ -100,7 +104,9 @@ from switchgear.actors.transport import PooledTransport as PooledTransport
 from switchgear.actors.transport import PoolStatistics as PoolStatistics
 from switchgear.runtime import ActorInfo as ActorInfo
 from switchgear.runtime import Event as Event
+from switchgear.runtime import SupervisorGaveUp as SupervisorGaveUp
 
+from . import events as events
 from .service import Service as Service
 from .system import Runtime as Runtime
 from .system import open_runtime as open_runtime

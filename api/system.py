@@ -1,7 +1,7 @@
 """A running Switchgear: the tree of actors behind `open_runtime`, and the handle that a program holds.
 
-The tree: ``/metrics`` first, then ``/registry``, then ``/queue`` where one is configured, then ``/services`` with one
-actor for each service, so that at the end services stop before what they report to.
+The tree: ``/metrics`` and ``/stream`` first, then ``/registry``, then ``/queue`` where one is configured, then
+``/services`` with one actor for each service, so that at the end services stop before what they report to.
 """
 
 from __future__ import annotations

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+import typing
 from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from sphinx.util.inspect import stringify_signature
+
+from switchgear.actors.config.record import Record
 
 project = "Switchgear"
 author = "The Switchgear founders"
@@ -24,7 +31,10 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True}
+autodoc_default_options = {
+    "members": True,
+    "exclude-members": "cross_check, told",
+}  # public only to other modules of ours
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 python_use_unqualified_type_names = True
@@ -39,7 +49,7 @@ nitpick_ignore_regex = [
     (r"py:class", r".*\bAnnotated\[.*"),  # a type with its check: no name, but taken for one
 ]
 
-PUBLIC = ("switchgear", "switchgear.runtime")
+PUBLIC = ("switchgear", "switchgear.runtime", "switchgear.events")
 
 
 def public_name(target: str) -> str | None:
@@ -69,7 +79,46 @@ def plain_attributes(app: Any, what: str, name: str, thing: Any, options: Any, l
         lines[:0] = ["..", ""]  # an empty comment, and so invisible
 
 
+def without_checks(app: Any) -> None:
+    """Take the checks out of the types of configurations: they are functions, and would be shown by their addresses."""
+    todo = Record.__subclasses__()
+    while todo:
+        struct = todo.pop()
+        todo += struct.__subclasses__()
+        hints = typing.get_type_hints(struct)
+        struct.__annotations__.update({name: hints[name] for name in struct.__annotations__})
+
+
+class Short:
+    """A default that is a record: of its fields only those that are not as they are without being said."""
+
+    def __init__(self, record: Record) -> None:
+        said = [
+            f"{one.name}={getattr(record, one.name)!r}"
+            for one in msgspec.structs.fields(record)
+            if getattr(record, one.name) != one.default
+        ]
+        self._text = f"{type(record).__name__}({', '.join(said)})"
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def short_defaults(app: Any, what: str, name: str, thing: Any, options: Any, signature: str, returns: str) -> Any:
+    """Show ``RetryPolicy()`` for a default that is just that, and not all of its fields."""
+    if not (what == "class" and issubclass(thing, Record)):
+        return None
+    full = inspect.signature(thing)
+    parameters = [
+        one.replace(default=Short(one.default)) if isinstance(one.default, Record) else one
+        for one in full.parameters.values()
+    ]
+    return stringify_signature(full.replace(parameters=parameters), unqualified_typehints=True), returns
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("builder-inited", without_checks)
+    app.connect("autodoc-process-signature", short_defaults)
     app.connect("autodoc-process-docstring", plain_attributes, priority=1)  # before napoleon's
     app.connect("missing-reference", resolve)

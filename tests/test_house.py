@@ -1,6 +1,7 @@
 """The house around the code: what pyproject.toml, the README and the folders say of each other."""
 
 import importlib.metadata
+import inspect
 import re
 import subprocess
 import sys
@@ -114,3 +115,12 @@ def test_what_security_md_says_of_versions_is_so():
     assert told
     for package, version in told.items():
         assert any(re.match(rf"{package}>={re.escape(version)}\b", one) for one in asked)
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = "".join((ROOT / "docs" / page).read_text() for page in ("reference.rst", "kernel.rst"))
+    described = set(re.findall(r"^\.\. auto(?:class|exception|function):: (\w+)", pages, flags=re.MULTILINE))
+    public = {
+        name for name in vars(switchgear) if not name.startswith("_") and not inspect.ismodule(vars(switchgear)[name])
+    }
+    assert public - described == set()

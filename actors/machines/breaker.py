@@ -112,6 +112,7 @@ class CircuitBreaker:
         self, config: BreakerConfig, *, on_change: OnChange | None = None, rng: random.Random | None = None
     ) -> None:
         self.state = CLOSED
+        """As it was at the last call: an open one whose time is over is half-open with the next `try_acquire`."""
         self.figures = Figures(Counts(0, 0, 0), 0, None)
         """Of the last change, as it is told."""
         self._config = config

@@ -53,9 +53,9 @@ class ServiceMetrics(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: int
     """Calls that a fallback has answered."""
     fallbacks_by_source: dict[str, int]
-    """The same, by source: ``cache``, ``default``, ``alternative``, ``degraded``."""
+    """The same, by source: ``cache``, ``default``, ``alternative``, ``degraded``, ``queued``."""
     breaker: str
-    """``closed``, ``open`` or ``half_open``."""
+    """As `Service.breaker`: ``closed``, ``open``, ``half_open``, or what an operator has made of it."""
     ejected: int = 0
     """Instances that get no calls because theirs failed too often."""
     panic: bool = False
