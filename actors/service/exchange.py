@@ -204,7 +204,9 @@ class Exchange:
                     self._fleet.headed(leg.chosen[0], leg.began, trio.current_time())
                 await stream.hold(answer, leg.request, partial(self._sign, request=leg.request))
                 return Reply(answer.status, answer.headers, b"")
-            return Reply(answer.status, answer.headers, await read_whole(answer, self._max_bytes))
+            with trio.fail_at(leg.end):  # nobody else bounds it, if the stream may last for ever
+                body = await read_whole(answer, self._max_bytes)
+            return Reply(answer.status, answer.headers, body)
         finally:
             await answer.aclose()
 

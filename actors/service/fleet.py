@@ -112,8 +112,8 @@ class Fleet:
             self._targets = {one.id: Target.of(one) for one in usable}
             self._levels = {one.id: level_of(one, self._zone) for one in usable}
             self._known = Counter(self._levels.values())
-            old = self._memory.endpoints
-            self._memory.endpoints = {one.id: old.get(one.id) or Endpoint(one.id, one.weight) for one in usable}
+            there, old = instances.instances, self._memory.endpoints  # also of who has no weight for a while
+            self._memory.endpoints = {one.id: old.get(one.id) or Endpoint(one.id, one.weight) for one in there}
         elif self._roster.using is self._using:
             return
         self._using = self._roster.using

@@ -6,7 +6,7 @@ import collections
 
 import pytest
 import trio
-from support.service import BALANCERS, after, hang, outcome_of, running
+from support.service import BALANCERS, after, hang, in_background, outcome_of, running
 
 import switchgear as sg
 from switchgear.actors.service.road import Road
@@ -186,6 +186,18 @@ async def test_priorities_come_before_zones(autojump_clock) -> None:
         upstream.requests.clear()
         await service.get("/")
         assert hosts(upstream).keys() == {"spare"}
+
+
+async def test_calls_under_way_count_on_where_the_weight_was_zero_for_a_while(autojump_clock) -> None:
+    fields = {"instances": instances(2), "balancer": "least_outstanding", "outlier": None}
+    async with running(hang, **fields) as (service, upstream), in_background(service, *"/a /b /c /d".split()):
+        for weight in (0.0, 1.0):
+            one = sg.ServiceInstance("h0", "svc", endpoint="http://h0.test", weight=weight)
+            await upstream.runtime.registry.register(one)
+            await trio.testing.wait_all_tasks_blocked()
+        async with in_background(service, "/e", "/f"):
+            assert set(hosts(upstream).values()) == {3}
+            await upstream.runtime.remove_service("svc")
 
 
 async def test_a_process_has_its_subset_and_keeps_it(autojump_clock) -> None:

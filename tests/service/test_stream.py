@@ -207,6 +207,19 @@ async def test_the_timeout_of_an_attempt_bounds_the_head_and_not_the_body(autoju
         assert trio.current_time() - started == pytest.approx(1)
 
 
+@pytest.mark.parametrize("head", [b"503 No", b"302 Found\r\nLocation: /y"])
+async def test_it_bounds_what_the_caller_does_not_read_himself(head, autojump_clock):
+    answer = b"HTTP/1.1 " + head + b"\r\nContent-Length: 1000\r\n\r\n"
+    fields = {"timeout": sg.TimeoutConfig(attempt=1, total=100), "follow_redirects": True}
+    async with (
+        wire.serve(wire.drips(answer, every=1000, size=200)) as peer,
+        service_at(peer.url, **fields) as (service, _),
+    ):
+        with pytest.raises(sg.CallTimeout, match="attempt"):
+            async with service.stream("GET", "/x", timeout=math.inf):
+                pytest.fail("it is not his")
+
+
 async def test_a_stream_without_an_end(autojump_clock):
     send, script = trio.open_memory_channel(10)
     async with (
