@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     Chosen: TypeAlias = tuple[Endpoint, Target]
 
+_DRAWS = (
+    4  # instances that chance may try; then all are asked, so that a fleet of which most are shut costs O(n) at most
+)
+
 
 class Admission:
     """Asks the breakers of a service."""
@@ -44,8 +48,11 @@ class Admission:
         return permit, None
 
     def _to_one(self, request: Request, tried_at: list[str], now: float) -> tuple[Permit, Chosen]:
-        """The balancer's choice among the instances whose breakers let the call in."""
-        refused: dict[str, float] = {}
+        """The balancer's choice among the instances whose breakers let the call in.
+
+        The balancer is asked first in any case: it may know of an instance more than when all of them were shut.
+        """
+        breakers, refused = self._breakers, dict[str, float]()
         while True:
             chosen = self._fleet.pick(now, [*tried_at, *refused], request.affinity)
             if chosen[0].id in refused:  # all others have been tried: better one of those again
@@ -53,11 +60,15 @@ class Admission:
             name = chosen[0].id
             if name in refused:
                 raise _shut(OPEN, min(refused.values()), now)
-            breaker = self._breakers.of(name, now)
+            breaker = breakers.of(name, now)
             permit = breaker.try_acquire(now)
             if permit is not None:
                 return permit, chosen
+            if now < breakers.shut_until:
+                raise _shut(OPEN, breakers.shut_until, now)
             refused[name] = breaker.retry_at(now) or now
+            if len(refused) == _DRAWS:
+                refused |= breakers.refusing(now)
 
 
 def _shut(state: BreakerState, at: float | None, now: float) -> CircuitOpen:

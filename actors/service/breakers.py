@@ -6,6 +6,7 @@ have any number of paths, and instances come and go.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequest
 from ..events import BreakerChanged
-from ..machines.breaker import CLOSED, OPEN, BreakerState, CircuitBreaker
+from ..machines.breaker import CLOSED, HALF_OPEN, OPEN, BreakerState, CircuitBreaker
 
 if TYPE_CHECKING:
     import random
@@ -51,6 +52,9 @@ class Breakers:
         self._of: OrderedDict[str, CircuitBreaker] = OrderedDict()
         self.one = self._new("")
         """That of the service, if there is one for all."""
+        self.shut_until = -math.inf
+        """Until then none of the instances lets a call in: so it was found when all were asked. What may change that
+        is an operator's word, or other instances; after a new configuration these are looked at again too."""
 
     @property
     def state(self) -> BreakerState:
@@ -92,10 +96,19 @@ class Breakers:
             self._of.move_to_end(key)
         return one
 
+    def refusing(self, now: float) -> dict[str, float]:
+        """Who of those that could be called lets nothing in, and until when. O(n)."""
+        known = [(key, self._of.get(key)) for key in self._routable or self._of]
+        shut = {key: at for key, one in known if one is not None and (at := one.retry_at(now)) is not None}
+        # While trials are under way, any of them may give its place back: that is no news.
+        if len(shut) == len(known) and not any(one is not None and one.state is HALF_OPEN for _, one in known):
+            self.shut_until = min(shut.values(), default=-math.inf)
+        return shut
+
     def keep_only(self, instances: set[str], *, routable: set[str]) -> None:
         """These are the instances now, and those that can be called."""
         if self.scope == "instance":
-            self._routable = frozenset(routable)
+            self._routable, self.shut_until = frozenset(routable), -math.inf
             for gone in self._of.keys() - instances:
                 self._of.pop(gone).retire()
 
@@ -103,7 +116,7 @@ class Breakers:
         """An operator's word, for all of them. Raises InvalidRequest."""
         if word not in _WORDS:
             raise InvalidRequest(f"the breaker is forced to one of {', '.join(map(repr, _WORDS))}, not {word!r}")
-        self._forced = _WORDS[word]
+        self._forced, self.shut_until = _WORDS[word], -math.inf
         for one in (self.one,) if self.scope == "service" else self._of.values():
             one.force(self._forced, now)
 

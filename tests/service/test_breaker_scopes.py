@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import trio
-from support.service import BALANCERS, BASE, ONCE, after, drain, outcome_of, running
+from support.service import BALANCERS, BASE, ONCE, Upstream, after, drain, hang, outcome_of, running
 
 import switchgear as sg
+from switchgear.actors.machines.breaker import CircuitBreaker
 
 A, B, C = (sg.InstanceConfig(f"http://{name}.test", id=name) for name in "abc")
 EACH = sg.BreakerConfig(failure_threshold=2, reset_timeout=10.0, scope="instance")
@@ -43,6 +45,109 @@ async def test_all_open_is_open_with_the_earliest_trial(balancer, autojump_clock
         await trio.sleep(error.retry_at - trio.current_time())
         assert len(upstream.requests) == sent
         assert (await outcome_of(service.get("/"))).status == 500  # a trial
+
+
+MANY = tuple(sg.InstanceConfig(f"http://{name}.test", id=name) for name in "abcdefghijkl")
+SHUT = {"instances": MANY, "breaker": sg.BreakerConfig(failure_threshold=1, reset_timeout=10.0, scope="instance")}
+
+
+async def shut(service, upstream):
+    """Call until all of them are open; when the first was called, and the error of who came after."""
+    while not isinstance(error := await outcome_of(service.get("/")), sg.CircuitOpen):
+        await trio.sleep(0.1)
+    assert len(upstream.requests) == len(MANY)
+    assert error.retry_at == pytest.approx(upstream.times[0] + 10)
+    return upstream.times[0]
+
+
+async def asked(service, monkeypatch):
+    """How often a breaker is asked in one call, and what comes of it."""
+    calls = []
+    for name in ("try_acquire", "retry_at"):
+        real = getattr(CircuitBreaker, name)
+        monkeypatch.setattr(CircuitBreaker, name, lambda *args, real=real: (calls.append(1), real(*args))[1])
+    end = await outcome_of(service.get("/"))
+    monkeypatch.undo()
+    return len(calls), end
+
+
+async def test_where_all_of_many_are_open_that_is_found_once_and_not_by_each_call(autojump_clock, monkeypatch) -> None:
+    async with running(500, outlier=None, **SHUT) as (service, upstream):
+        began = await shut(service, upstream)
+        times, error = await asked(service, monkeypatch)
+        assert (times, type(error), error.retry_at) == (1, sg.CircuitOpen, pytest.approx(began + 10))
+        await trio.sleep_until(began + 10)
+        assert (await outcome_of(service.get("/"))).status == 500  # the trial of the one that is due
+        assert [request.url for request in upstream.requests[:1]] == [request.url for request in upstream.requests[12:]]
+
+
+@pytest.mark.parametrize("news", ["instance", "weight", "gone", "operator", "configuration"])
+async def test_news_end_what_was_found(news, autojump_clock) -> None:
+    def step(request):
+        return 200 if len(upstream.requests) > len(MANY) else 500
+
+    upstream = Upstream(step)
+    async with running(transport=upstream, outlier=None, **SHUT) as (service, _):
+        await shut(service, upstream)
+        runtime, first = upstream.runtime, hosts(upstream)[0]
+        match news:
+            case "instance":
+                await runtime.registry.register(sg.ServiceInstance("new", "svc", endpoint="http://new.test"))
+            case "weight":
+                await runtime.registry.register(
+                    sg.ServiceInstance(first, "svc", endpoint=f"http://{first}.test", weight=0.0)
+                )
+            case "gone":
+                await runtime.registry.deregister("svc", first)
+            case "operator":
+                service.force_breaker("closed")
+            case "configuration":
+                off = msgspec.structs.replace(service.config, breaker=sg.BreakerConfig(enabled=False, scope="instance"))
+                await runtime.reconfigure("svc", off)
+        ends = [await outcome_of(service.get("/")) for _ in range(50)]
+        if news in {"weight", "gone"}:  # the earliest trial was that one's
+            assert [end.retry_at for end in ends] == [pytest.approx(upstream.times[1] + 10)] * 50
+        else:
+            assert all(end.success for end in ends)
+
+
+async def test_a_place_that_is_given_back_is_found_though_all_were_taken_before(autojump_clock) -> None:
+    def step(request):
+        return 500 if len(upstream.requests) <= len(MANY) else hang(request)
+
+    upstream = Upstream(step)
+    fields = SHUT | {"balancer": "weighted_random", "outlier": None}  # p2c would go there by itself
+    async with running(transport=upstream, **fields) as (service, _), trio.open_nursery() as nursery:
+        await shut(service, upstream)
+        await trio.sleep(10)
+        first = await nursery.start(cancellable, service)
+        for _ in MANY[1:]:
+            await nursery.start(cancellable, service)
+        await trio.testing.wait_all_tasks_blocked()
+        assert upstream.running == len(MANY)  # the trials of all
+        assert isinstance(await outcome_of(service.get("/")), sg.CircuitOpen)
+        first.cancel()
+        await nursery.start(cancellable, service)
+        await trio.testing.wait_all_tasks_blocked()
+        assert upstream.running == len(MANY)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_an_operator_lets_go_is_not_taken_for_shut(autojump_clock) -> None:
+    async with running(broken("a"), outlier=None, **SHUT) as (service, _):
+        for _ in range(100):
+            await outcome_of(service.get("/"))
+        service.force_breaker("open")
+        assert (await outcome_of(service.get("/"))).retry_at is None
+        service.force_breaker(None)
+        ends = [await outcome_of(service.get("/")) for _ in range(100)]
+        assert [getattr(end, "status", None) for end in ends].count(200) == 99  # but for a trial
+
+
+async def cancellable(service, task_status):
+    with trio.CancelScope() as scope:
+        task_status.started(scope)
+        await service.get("/")
 
 
 async def test_an_instance_that_is_mended_comes_back_by_a_trial(autojump_clock) -> None:
