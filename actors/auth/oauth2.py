@@ -142,7 +142,9 @@ class OAuth2Source:
         return answer, sent
 
     async def _ask(self, refresh_token: str | None, end: float) -> tuple[TokenAnswer, float]:
-        answer, sent = await self._endpoint.ask(partial(self._request, refresh_token), end)
+        """Shielded where a refresh token is used, by ``end`` at the latest: the next one is in the answer alone."""
+        with trio.CancelScope(shield=refresh_token is not None):
+            answer, sent = await self._endpoint.ask(partial(self._request, refresh_token), end)
         self._memory.known.learn(answer.access_token, answer.refresh_token or "")
         return answer, sent
 

@@ -91,8 +91,8 @@ class TokenFile(Record, frozen=True, forbid_unknown_fields=True):
     """A folder in which refresh tokens are kept, encrypted by Fernet (of the package cryptography)."""
 
     folder: Text
-    """It is made if there is none, with mode 0700. Each token has a file of its own, with mode 0600. For one process at
-    a time: two that use the same refresh token would make it worthless for each other."""
+    """It is made if there is none, with mode 0700. Each service has a file of its own, with mode 0600. For one process
+    at a time: two that use the same refresh token would make it worthless for each other, and so would two services."""
     keys: Sequence[FernetKey]
     """The first one encrypts, all of them decrypt: put a new one before the old, and take the old one out later."""
 

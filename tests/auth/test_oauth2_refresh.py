@@ -124,6 +124,19 @@ async def test_a_lost_answer_is_asked_for_again_at_once(autojump_clock):
     assert used(peers) == ["r0-canary", "r0-canary"]
 
 
+async def test_a_crash_loses_none_that_is_on_its_way(autojump_clock):
+    async with oauth2(after(3, rotating()), **PERSON) as (service, peers):
+        async with in_background(service, "/") as ends:
+            await trio.sleep(1)
+            await crash(peers)
+        assert isinstance(ends[0], sg.ActorCrashed)
+        await service.get("/")
+        await trio.sleep(100)
+        await service.get("/")
+    assert used(peers) == ["r0-canary", "r1-canary"]
+    assert peers.sent == ["Bearer t1", "Bearer t2"]
+
+
 async def test_two_configurations_do_not_use_one_at_once(autojump_clock):
     """The flight of the old one is under way when the new one begins its own."""
     slow = after(3, rotating())
