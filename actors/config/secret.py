@@ -10,7 +10,10 @@ from ..errors import ConfigError
 
 @final
 class Secret:
-    """Text that masks itself in repr, str, format, JSON and pickle. `reveal` is the only way out."""
+    """Text that masks itself in repr, str and format, and that JSON, TOML and pickle refuse. `reveal` is the way out.
+
+    It is not masked in a file or on the wire: who reads ``"***"`` there takes it for the secret.
+    """
 
     __slots__ = ("_value",)
 
@@ -51,3 +54,5 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled: pass the reference to it (env, file) instead")
+
+    __getstate__ = __reduce__  # which Python 3.11 has for every object, and which would give the text

@@ -48,8 +48,18 @@ def test_it_masks_itself():
     assert "Canary" not in shown(secret)
     assert "Canary" not in shown([secret, {"x": secret}])
     assert secret.reveal() == CANARY
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(secret)
+    for dump in (pickle.dumps, Secret.__reduce__, Secret.__getstate__):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            dump(secret)
+
+
+@pytest.mark.parametrize("dump", [msgspec.json.encode, msgspec.to_builtins, json.dumps])  # the second for TOML
+@pytest.mark.parametrize("value", [Secret(CANARY), {"token": Secret(CANARY)}, BearerAuth(Secret(CANARY))])
+def test_what_writes_files_refuses_it(dump, value):
+    with pytest.raises(TypeError) as caught:
+        dump(value)
+    assert "Canary" not in "".join(traceback.format_exception(caught.value))
+    assert "Canary" not in json.dumps({"token": Secret(CANARY)}, default=str)  # who asks for a text gets the mask
 
 
 @pytest.mark.parametrize(
