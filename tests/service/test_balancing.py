@@ -190,7 +190,7 @@ async def test_priorities_come_before_zones(autojump_clock) -> None:
 
 async def test_calls_under_way_count_on_where_the_weight_was_zero_for_a_while(autojump_clock) -> None:
     fields = {"instances": instances(2), "balancer": "least_outstanding", "outlier": None}
-    async with running(hang, **fields) as (service, upstream), in_background(service, *"/a /b /c /d".split()):
+    async with running(hang, **fields) as (service, upstream), in_background(service, *["/a", "/b", "/c", "/d"]):
         for weight in (0.0, 1.0):
             one = sg.ServiceInstance("h0", "svc", endpoint="http://h0.test", weight=weight)
             await upstream.runtime.registry.register(one)

@@ -53,8 +53,10 @@ SHUT = {"instances": MANY, "breaker": sg.BreakerConfig(failure_threshold=1, rese
 
 async def shut(service, upstream):
     """Call until all of them are open; when the first was called, and the error of who came after."""
-    while not isinstance(error := await outcome_of(service.get("/")), sg.CircuitOpen):
+    error = None
+    while not isinstance(error, sg.CircuitOpen):
         await trio.sleep(0.1)
+        error = await outcome_of(service.get("/"))
     assert len(upstream.requests) == len(MANY)
     assert error.retry_at == pytest.approx(upstream.times[0] + 10)
     return upstream.times[0]
