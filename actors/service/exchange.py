@@ -215,8 +215,10 @@ class Exchange:
         return answer.status >= 400 or (self._follows and answer.status in _REDIRECTS)
 
     def _redirect(self, wire: Wire, reply: Reply, target: Target) -> Wire | Place | None:
+        if not self._follows or reply.status not in _REDIRECTS:
+            return None  # before the header is looked for: this is on the road of every call
         location = reply.header("location")
-        if not self._follows or reply.status not in _REDIRECTS or location is None:
+        if location is None:
             return None
         if isinstance(wire.body, Upload):
             raise HTTPStatusError("it redirects, and the body of this request can be sent only once", **seen(reply))

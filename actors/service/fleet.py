@@ -57,6 +57,7 @@ class Fleet:
         if config.subset_size is not None and memory.seed is None:
             memory.seed = rng.getrandbits(64)
         self._balancer = Levels(BALANCERS[config.balancer], rng, config.subset_size, memory.seed or 0)
+        self._pick = self._balancer.pick
         self._targets: dict[str, Target] = {}
         self._seen: InstanceSet | None = None
         self._using: Shares | None = None  # of the roster; another fleet may have had it decide anew
@@ -72,7 +73,7 @@ class Fleet:
             self._refresh(self._instances.value, now)
         if roster.trials and not avoid and (name := roster.trial) is not None:  # a retry has been through enough
             return self._memory.endpoints[name], self._targets[name]
-        pick = self._balancer.pick
+        pick = self._pick
         endpoint = (pick(now, frozenset(avoid), key) if avoid else None) or pick(now, key=key)
         if endpoint is None:
             known = len(self._instances.value.instances)
@@ -123,4 +124,5 @@ class Fleet:
             endpoint.weight = weight
             using.append((self._levels[one.id], endpoint))
         self._balancer.update(using, self._known)
+        self._pick = self._balancer.picker()
         self._changed(instances, {endpoint.id for _, endpoint in using})

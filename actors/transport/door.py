@@ -54,7 +54,10 @@ class Reply(Masked, msgspec.Struct, frozen=True, gc=False):
 
     def header(self, name: str) -> str | None:
         """The first value of a header (name in lower case), or None."""
-        return next((value for known, value in self.headers if known == name), None)
+        for known, value in self.headers:  # `next` of a generator costs twice as much
+            if known == name:
+                return value
+        return None
 
     def told(self) -> Iterator[tuple[str, Any]]:
         """See `Masked`: it may be a token's, or repeat ours."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Level: TypeAlias = tuple[int, bool]
     """Priority, and whether it is elsewhere."""
+    Pick: TypeAlias = Callable[..., Endpoint | None]
 
 SPARE = 1.4
 """So much more than its share an instance is taken to manage: a level with 72 % of its instances gets all calls."""
@@ -96,6 +97,10 @@ class Levels:
             balancer.update(those if self._size is None else subset(those, self._size, self._seed))
             end += share
             self._ends.append((end, balancer))
+
+    def picker(self) -> Pick:
+        """What picks until the next update. With one level, as most have, it is that of its balancer: a call less."""
+        return self._ends[0][1].pick if len(self._ends) == 1 else self.pick
 
     def pick(self, now: float, avoid: frozenset[str] = NOBODY, key: str | None = None) -> Endpoint | None:
         """As a `Balancer` does: of the level that is drawn, or if nobody is left there, of the first that has one."""
