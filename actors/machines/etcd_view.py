@@ -58,8 +58,10 @@ class After(enum.Enum):
 
     SAME = "same"
     CHANGED = "changed"
+    COMPACTED = "compacted"
+    """The watch cannot go on from there: list anew."""
     OVER = "over"
-    """The watch is at its end: list anew."""
+    """The server has ended the watch."""
 
 
 class EtcdView:
@@ -82,7 +84,9 @@ class EtcdView:
 
     def watched(self, answer: Watched) -> After:
         """A message of the watch that began after ``revision``. Raises ValueError as `listed`."""
-        if answer.canceled or int(answer.compact_revision) > 0:
+        if int(answer.compact_revision) > 0:
+            return After.COMPACTED
+        if answer.canceled:
             return After.OVER
         changes = [(*self._pair(event.kv), event.type == "DELETE") for event in answer.events]
         self.revision = max(self.revision, int(answer.header.revision))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Context
 
-    from ..config import InstanceConfig, ServiceConfig
+    from ..config import ServiceConfig
     from ..instance import ServiceInstance
     from ..transport import Door
 
@@ -89,8 +89,8 @@ class RegistryActor(Actor):
                 return self._deregister(service, id)
             case CountLeases():
                 return self._leasing.counts()
-            case Sourced(service, source, instances):
-                self._sourced(service, source, instances)
+            case Sourced(service):
+                self._sourced(service, message)
             case SourceFailed(service, source, reason):
                 self._failed(service, source, reason)
             case Configure(config):
@@ -152,9 +152,9 @@ class RegistryActor(Actor):
         if self._members.lapse(entry, id):
             entry.publish()
 
-    def _sourced(self, service: str, source: str, instances: tuple[InstanceConfig, ...] | None) -> None:
+    def _sourced(self, service: str, said: Sourced) -> None:
         entry = self._entries.get(service)
-        if entry is not None and self._members.sourced(entry, source, instances):
+        if entry is not None and self._members.sourced(entry, said):
             entry.publish()
 
     def _failed(self, service: str, source: str, reason: str) -> None:

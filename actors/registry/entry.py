@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Holder:
     """What one of those who name instances has said last, and when."""
 
-    __slots__ = ("at", "error", "instances")
+    __slots__ = ("at", "error", "fault", "instances")
 
     def __init__(self) -> None:
         self.instances: dict[str, ServiceInstance] = {}
@@ -35,6 +35,8 @@ class Holder:
         """When it was last said or confirmed (trio time)."""
         self.error: str | None = None
         """Why it cannot say more at present."""
+        self.fault: str | None = None
+        """What is wrong with the last good set, as long as that is the last."""
 
     def status(self, name: str, now: float) -> SourceStatus:
         """For those who ask."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..config import InstanceConfig, ServiceConfig
     from .checks import Checks
     from .entry import Entry
+    from .records import Sourced
 
 
 class Members:
@@ -87,21 +88,21 @@ class Members:
 
     # ---- sources
 
-    def sourced(self, entry: Entry, source: str, said: Sequence[InstanceConfig] | None) -> bool:
+    def sourced(self, entry: Entry, message: Sourced) -> bool:
         """A source says which instances there are, or (None) that they are still the same."""
-        holder = entry.sourced.get(source)
+        holder, said = entry.sourced.get(message.source), message.instances
         if holder is None or entry.config is None:
             return False  # it has been taken out of the configuration
         holder.at = trio.current_time()
         changed = False
-        problem = None
         if said is not None:
+            holder.fault = message.problem
             sound = [one for one in said if unverified_problem(entry.config.tls, one.endpoint) is None]
             if len(sound) < len(said):
-                problem = f"{len(said) - len(sound)} of {len(said)} instances are left out: tls.verify = false is only"
-                problem += " for services on this machine"
+                fault = f"{len(said) - len(sound)} of {len(said)} instances are left out: tls.verify = false is only"
+                holder.fault = f"{fault} for services on this machine"
             changed = self._replace(entry, holder, _instances(entry.config, sound))
-        self._told(entry, source, holder, problem)
+        self._told(entry, message.source, holder, holder.fault)
         return changed
 
     def failed(self, entry: Entry, source: str, reason: str) -> None:

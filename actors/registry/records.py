@@ -121,6 +121,8 @@ class Sourced(msgspec.Struct, frozen=True):
     service: str
     source: str
     instances: tuple[InstanceConfig, ...] | None
+    problem: str | None = None
+    """What is wrong with that set; it holds as long as the set does."""
 
 
 class SourceFailed(msgspec.Struct, frozen=True):

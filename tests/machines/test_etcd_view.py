@@ -64,7 +64,7 @@ class Store(RuleBasedStateMachine):
     @rule(compacted=st.booleans())
     def end(self, compacted):
         said = Watched(compact_revision=str(self.seen + 1)) if compacted else Watched(canceled=True)
-        assert self.view.watched(said) is After.OVER
+        assert self.view.watched(said) is (After.COMPACTED if compacted else After.OVER)
 
     @invariant()
     def is_as_it_was_then(self):

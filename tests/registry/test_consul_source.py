@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 import trio
-from support.service import ONCE, QUIET
+from support.service import ONCE, QUIET, drain
 from support.wire import http_server
 
 import switchgear as sg
@@ -196,6 +196,20 @@ async def test_one_entry_that_is_none_does_not_take_the_others_along(autojump_cl
         await until_known(runtime, "n1/bank-1")
         (status,) = await runtime.registry.sources("svc")
         assert "1 of its entries" in status.error
+
+
+async def test_what_is_wrong_with_an_entry_is_said_once_and_stays_true_while_nothing_changes(autojump_clock):
+    agent = Agent(entry(1), entry(2, address="no host"))
+    async with following(agent, wait=60.0) as (runtime, events):
+        for again in (lambda: None, lambda: agent.change(entry(3), entry(2, address="no host"))):
+            await trio.sleep(200)  # looks that find nothing new
+            (status,) = await runtime.registry.sources("svc")
+            assert "1 of its entries" in status.error
+            assert status.age <= 61
+            again()
+        assert not [one for one in drain(events) if isinstance(one, (SourceDown, SourceRecovered))]
+        agent.change(entry(3))
+        await until(events, SourceRecovered)
 
 
 async def test_the_token_is_sent_and_shown_nowhere(tmp_path):

@@ -216,15 +216,38 @@ async def test_what_has_been_compacted_is_listed_anew(autojump_clock):
 
 
 @pytest.mark.parametrize(
+    "why",
+    [{"compact_revision": "90"}, {"cancel_reason": "permission denied"}, {}],
+    ids=["compacted", "refused", "no word"],
+)
+async def test_a_server_that_ends_each_watch_at_once_is_not_flooded(autojump_clock, why):
+    gateway = Gateway()
+
+    async def over():
+        if gateway.lists >= 1000:  # no time passes in a flood
+            await trio.sleep_forever()
+        yield line(created=True)
+        yield line(canceled=True, **why)
+
+    gateway.lines = over
+    async with following("http://localhost", transport=gateway) as (runtime, _):
+        await until_known(runtime, "a")
+        await trio.sleep(900)
+        assert 25 < gateway.lists < 125
+        await until_known(runtime, "a")
+
+
+@pytest.mark.parametrize(
     ("lines", "says"),
     [
         ([], "the watch has ended"),
+        ([line(canceled=True, cancel_reason="permission denied")], "the watch was canceled"),
         ([b'{"error": {"grpc_code": 14}}\n'], "the watch was refused"),
         ([b"<html>\n"], "not what it should be"),
         ([line(events=[{"kv": {"key": "!"}}])], "not what it should be"),
         ([b"x" * 20_000_000], "longer than"),
     ],
-    ids=["end", "refusal", "no JSON", "no key", "no end of a line"],
+    ids=["end", "cancel", "refusal", "no JSON", "no key", "no end of a line"],
 )
 async def test_a_watch_that_breaks_keeps_the_last_good_set(autojump_clock, lines, says):
     gateway = Gateway()

@@ -199,6 +199,27 @@ async def test_a_crash_of_the_registry_keeps_what_the_sources_said(scripted, aut
         assert await known(upstream) == {"b": (1.0, ("one",))}
 
 
+async def test_a_crash_of_the_registry_with_a_sources_word_in_hand_is_no_crash_of_the_source(
+    scripted, autojump_clock
+) -> None:
+    async with running(200, instances=(), sources=[ONE]) as (_, upstream), upstream.runtime.events() as events:
+        registry = upstream.runtime.registry._ref
+        async with trio.open_nursery() as nursery:  # so that it has several messages in hand
+            for _ in range(3):
+                nursery.start_soon(upstream.runtime.registry.health_check, "svc")
+
+        async def say(publish):
+            registry.tell_nowait("no message of yours")
+            await publish(instances({"a": 1.0}))
+
+        await scripted._do("one", say)
+        await trio.sleep(1)
+        assert upstream.runtime.tree().find("/registry").restarts == 1
+        assert await known(upstream) == {"a": (1.0, ("one",))}
+        assert scripted.lives == {"one": 1}
+        assert not [one for one in drain(events) if isinstance(one, SourceDown)]
+
+
 # ---- start, stop, change
 
 

@@ -63,8 +63,6 @@ async def follow(source: ConsulSource, publish: Publish) -> None:
             except Outage as outage:
                 query.forget()
                 await tries.failed(str(outage))
-            else:
-                tries.well()
     finally:
         await server.aclose()
 

@@ -11,6 +11,8 @@ import trio
 from ...config.instance import InstanceConfig
 from ...config.load import load_record
 from ...errors import ConfigError
+from ...machines.blocking_query import BURST, EVERY
+from ...machines.bucket import TokenBucket
 from ...machines.etcd_view import After, EtcdView, Listed, Watched, encoded, range_end
 from .server import Outage, Server, Tries, decoded, publish_sound
 
@@ -28,15 +30,16 @@ async def follow(source: EtcdSource, publish: Publish) -> None:
     """Say which instances are below the prefix, whenever that changes."""
     door, view, tries = publish.door(source.tls), EtcdView(source.prefix), Tries(publish)
     servers = [Server(door, url, source.timeout) for url in source.urls]
+    pace = TokenBucket(1 / EVERY, BURST)  # as for Consul: each answer may come at once
     try:
         for server in itertools.cycle(servers):
             try:
                 while True:
                     await _list(server, view)
-                    tries.well()
                     await _publish(view, publish)
                     with trio.move_on_after(source.resync):
                         await _watch(server, view, publish)
+                        await trio.sleep(pace.reserve(trio.current_time()))
             except Outage as outage:
                 await tries.failed(str(outage))
     finally:
@@ -53,7 +56,7 @@ async def _list(server: Server, view: EtcdView) -> None:
 
 
 async def _watch(server: Server, view: EtcdView, publish: Publish) -> None:
-    """Until the watch is over, by the server's word. Raises Outage if it breaks."""
+    """Until what it goes on from has been compacted. Raises Outage if it breaks."""
     begin = {
         "key": encoded(view.prefix),
         "range_end": range_end(view.prefix),
@@ -69,8 +72,10 @@ async def _watch(server: Server, view: EtcdView, publish: Publish) -> None:
                 after = view.watched(message.result)
             except ValueError as error:
                 raise Outage(f"its watch is not what it should be: {error}") from None
-            if after is After.OVER:
+            if after is After.COMPACTED:
                 return
+            if after is After.OVER:
+                raise Outage("the watch was canceled")
             await (_publish(view, publish) if after is After.CHANGED else publish.same())
     raise Outage("the watch has ended")
 

@@ -49,9 +49,13 @@ class Publish:
         """It has said something."""
         self._source = source
 
-    async def __call__(self, instances: Iterable[InstanceConfig]) -> None:
-        """These are the instances, all of them. Of two with one id, the first counts; none is a set like any other."""
-        await self._say(Sourced(self.service, self._source, tuple(instances)))
+    async def __call__(self, instances: Iterable[InstanceConfig], problem: str | None = None) -> None:
+        """These are the instances, all of them. Of two with one id, the first counts; none is a set like any other.
+
+        A ``problem`` is what is wrong with the set, some of which had to be left out perhaps: it is said until there is
+        another set.
+        """
+        await self._say(Sourced(self.service, self._source, tuple(instances), problem))
 
     async def same(self) -> None:
         """They are still those that were said last, as a look has just shown."""
@@ -62,5 +66,7 @@ class Publish:
         await self._say(SourceFailed(self.service, self._source, reason))
 
     async def _say(self, message: Sourced | SourceFailed) -> None:
-        await self._registry.ask(message)  # and not tell: when `heard` is set, the services know of it
+        # And not tell: when `heard` is set, the services know of it. A crash of the registry meanwhile is none of ours,
+        # for what it has not taken in hand waits for its next life; if it is this that it crashes of, once is enough.
+        await self._registry.ask(message)
         self.heard.set()

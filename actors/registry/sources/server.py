@@ -27,6 +27,7 @@ K = TypeVar("K")
 MAX_BYTES = 16_000_000  # of an answer: some ten thousand instances
 CLOSING = 2.0  # seconds that closing connections may take
 _AGAIN = Backoff(initial=1.0, maximum=30.0)
+_WHILE = 60.0  # seconds without a failure, and the next one is the first again
 _AGENT = ("User-Agent", "switchgear registry")
 
 
@@ -110,21 +111,24 @@ class _Outages:
 
 
 class Tries:
-    """Says what fails, and waits longer each time that it fails again."""
+    """Says what fails, and waits longer each time that it fails again before it has worked for a while.
+
+    One success is no proof: of a server that gives a list and refuses each watch, every second request succeeds.
+    """
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
         self._failures = 0
-
-    def well(self) -> None:
-        """It works."""
-        self._failures = 0
+        self._forgotten = 0.0  # when those are
 
     async def failed(self, reason: str) -> None:
         """Say so, and wait."""
-        self._failures += 1
+        now = trio.current_time()
+        self._failures = self._failures + 1 if now < self._forgotten else 1
         await self._publish.failed(reason)
-        await trio.sleep(_AGAIN.delay(self._failures, self._publish.rng))
+        pause = _AGAIN.delay(self._failures, self._publish.rng)
+        self._forgotten = now + pause + _WHILE
+        await trio.sleep(pause)
 
 
 async def publish_sound(publish: Publish, entries: Iterable[K], make: Callable[[K], InstanceConfig]) -> None:
@@ -135,9 +139,10 @@ async def publish_sound(publish: Publish, entries: Iterable[K], make: Callable[[
             sound.append(make(entry))
         except ConfigError as error:
             faults.append(str(error).splitlines()[0])
-    await publish(sound)
-    if faults:
-        await publish.failed(f"{len(faults)} of its entries are no instances and were left out, the first: {faults[0]}")
+    left_out = (
+        f"{len(faults)} of its entries are no instances and were left out, the first: {faults[0]}" if faults else None
+    )
+    await publish(sound, left_out)
 
 
 def decoded(data: bytes, type_: type[T]) -> T:
