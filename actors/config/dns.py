@@ -49,7 +49,7 @@ class _Lookup(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which addresses are instances. Each is dialled by itself: on a machine without IPv6, all of that kind would fail,
     and the happy eyeballs that hide it elsewhere would not be there."""
     min_ttl: Positive = 5.0
-    """It is looked up again when its time to live is over, but not more often than that."""
+    """It is looked up again when its time to live is over, but not more often than that, and within an hour."""
     timeout: Positive = 5.0
     """Of one lookup, over all name servers."""
     nameservers: Annotated[Sequence[str], _servers] = ()
@@ -72,14 +72,16 @@ class DnsSource(_Lookup, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     """
 
     endpoint: Url
-    """The base URL whose host is looked up. ``Host`` and the certificate stay those of this name."""
+    """The base URL whose host is looked up, as a whole name: no search domain is tried, and no hosts file. ``Host`` and
+    the certificate stay those of this name."""
 
 
 class SrvSource(_Lookup, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="srv"):
     """Each target of a SRV record (RFC 2782) is an instance for each of its addresses.
 
     Its ``metadata["priority"]`` is the record's, and the record's weight is shared by its addresses; where others have
-    a weight, 0 stands for a very small one. The target "." says that there is no such service: then it has none.
+    a weight, 0 stands for a very small one. The target "." says that there is no such service: then it has none. A
+    target that cannot be found stays where it was found last, and takes no other along.
     """
 
     record: Annotated[str, _srv_name]

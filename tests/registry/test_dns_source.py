@@ -32,7 +32,7 @@ async def until_at(runtime, *addresses):
     """The instances, once they are at these."""
     async with runtime.registry.watch("svc") as changes:
         async for one in changes:
-            if [each.address for each in one.instances] == list(addresses):
+            if sorted(each.address for each in one.instances) == list(addresses):
                 return one.instances
     raise AssertionError
 
@@ -211,20 +211,70 @@ async def test_the_time_to_live_is_respected(name_server):
         assert name_server.asked == 1
 
 
-async def test_a_target_that_is_no_host_is_said(name_server):
+async def test_the_time_to_live_is_respected_but_not_for_ever(name_server, monkeypatch):
+    """One of years, by somebody's mistake, must not be ours until we are started again."""
+    monkeypatch.setattr("switchgear.actors.registry.sources.dns.LONGEST", 0.01)
+    name_server.answer = with_addresses("10.0.0.1", ttl=2**31 - 1)
+    source = sg.DnsSource(endpoint="http://bank.test", nameservers=[f"127.0.0.1:{name_server.port}"], min_ttl=0.01)
+    async with following(source, Upstream(200)) as (runtime, _):
+        await until_at(runtime, "10.0.0.1")
+        name_server.answer = with_addresses("10.0.0.2", ttl=2**31 - 1)
+        await until_at(runtime, "10.0.0.2")
+
+
+async def test_a_name_in_other_letters_is_asked_for_as_name_servers_know_it(name_server):
+    asked = []
+
     def answer(query):
-        response = dns.message.make_response(query)
-        if query.question[0].rdtype == dns.rdatatype.SRV:
-            response.answer.append(dns.rrset.from_text(query.question[0].name, 9, "IN", "SRV", "0 0 80 a\\032b.test."))
-        else:
-            return with_addresses("10.0.0.1")(query)
-        return response
+        asked.append(query.question[0].name.to_text())
+        return with_addresses("10.0.0.1", ttl=1000)(query)
 
     name_server.answer = answer
+    source = sg.DnsSource(endpoint="http://b\u00fccher.test", nameservers=[f"127.0.0.1:{name_server.port}"])
+    async with following(source, Upstream(200)) as (runtime, _):
+        await until_at(runtime, "10.0.0.1")
+        assert asked == ["xn--bcher-kva.test."]
+
+
+def with_targets(*records, addresses):
+    """Answers to a SRV record, and to its targets."""
+
+    def answer(query):
+        if query.question[0].rdtype != dns.rdatatype.SRV:
+            said = addresses(query.question[0].name.to_text())
+            return with_addresses(*said, rcode=dns.rcode.NOERROR if said else dns.rcode.NXDOMAIN)(query)
+        response = dns.message.make_response(query)
+        response.answer.append(dns.rrset.from_text(query.question[0].name, 0, "IN", "SRV", *records))
+        return response
+
+    return answer
+
+
+async def test_a_target_that_is_no_host_is_said(name_server):
+    name_server.answer = with_targets("0 0 80 a\\032b.test.", addresses=lambda _: ["10.0.0.1"])
     source = sg.SrvSource(record="_http._tcp.bank.test", nameservers=[f"127.0.0.1:{name_server.port}"])
     async with following(source, Upstream(200)) as (runtime, _):
         (status,) = await runtime.registry.sources("svc")
         assert "endpoint" in status.error
+
+
+async def test_a_target_that_cannot_be_found_does_not_take_the_others_along(name_server):
+    known = {"a.test.": ["10.0.0.1"], "b.test.": ["10.0.0.2"]}
+    records = ["0 0 80 a.test.", "0 0 80 b.test.", "0 0 80 dangling.test."]
+    name_server.answer = with_targets(*records, addresses=lambda name: known.get(name, ()))
+    source = sg.SrvSource(
+        record="_http._tcp.bank.test", nameservers=[f"127.0.0.1:{name_server.port}"], min_ttl=0.01, timeout=0.5
+    )
+    async with following(source, Upstream(200)) as (runtime, _):
+        await until_at(runtime, "10.0.0.1", "10.0.0.2")
+        (status,) = await runtime.registry.sources("svc")
+        assert "1 of 3 targets" in status.error
+        assert "dangling.test" in status.error
+        del known["a.test."]  # it goes on where it was found last
+        known["b.test."] = ["10.0.0.3"]
+        await until_at(runtime, "10.0.0.1", "10.0.0.3")
+        name_server.answer = with_targets(records[1], addresses=lambda name: known.get(name, ()))
+        await until_at(runtime, "10.0.0.3")
 
 
 @pytest.mark.parametrize(
