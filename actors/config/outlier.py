@@ -14,7 +14,8 @@ Share = Annotated[float, between(0.001, 1)]
 
 
 class OutlierConfig(Record, frozen=True, forbid_unknown_fields=True):
-    """Three rules, each of which can be switched off with None; the defaults are Envoy's.
+    """Three rules, each of which can be switched off with None; the defaults are Envoy's, which has no
+    ``success_rate_margin``.
 
     Each attempt counts, and what a failure is the breaker's configuration says (`BreakerConfig.failure_statuses` and
     the fields after it), also where the breaker is switched off: 5xx, timeouts and broken connections by default. A
@@ -33,6 +34,9 @@ class OutlierConfig(Record, frozen=True, forbid_unknown_fields=True):
 
     success_rate_factor: Annotated[float, between(0.1, 100)] | None = 1.9
     """At the end of an interval: a share of successes that is so many standard deviations below the mean of all,"""
+    success_rate_margin: Annotated[float, between(0, 1)] = 0.05
+    """and at least so far below it: where hardly any call fails, two failures in 180 are more than 1.9 deviations. An
+    instance that is out for half a minute costs the fleet more than those."""
     success_rate_hosts: Count = 5
     """if at least so many instances (with fewer than five, 1.9 can never be reached)"""
     success_rate_calls: Count = 100

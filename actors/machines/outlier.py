@@ -208,7 +208,7 @@ class OutlierDetector:
         some = [host for host in called if host.calls >= config.failure_rate_calls]
         many = [host for host in called if host.calls >= config.success_rate_calls]
         if config.success_rate_factor is not None and len(many) >= config.success_rate_hosts:
-            self._compare(many, config.success_rate_factor, at)
+            self._compare(many, config.success_rate_factor, config.success_rate_margin, at)
         if config.failure_rate is not None and len(some) >= config.failure_rate_hosts:
             self._measure(some, config.failure_rate, at)
         for host in self._called.values():
@@ -216,12 +216,12 @@ class OutlierDetector:
         self._called.clear()
         self._closes = math.inf
 
-    def _compare(self, hosts: list[Host], factor: float, at: float) -> None:
-        """Success rate against the fleet: the mean less ``factor`` *population* standard deviations."""
+    def _compare(self, hosts: list[Host], factor: float, margin: float, at: float) -> None:
+        """Success rate against the fleet: the mean less ``factor`` *population* standard deviations, or ``margin``."""
         rates = {host: 1.0 - host.failures / host.calls for host in hosts}
         mean = sum(rates.values()) / len(rates)
         deviation = math.sqrt(sum((rate - mean) ** 2 for rate in rates.values()) / len(rates))
-        least = mean - factor * deviation
+        least = mean - max(factor * deviation, margin)
         for host in sorted(hosts, key=rates.__getitem__):  # the worst first: there may not be room for all
             if rates[host] < least - _ROUNDING:
                 self._eject(host, f"{rates[host]:.1%} succeeded, where {least:.1%} is the least among the others", at)
