@@ -76,8 +76,7 @@ class Fleet:
         pick = self._pick
         endpoint = (pick(now, frozenset(avoid), key) if avoid else None) or pick(now, key=key)
         if endpoint is None:
-            known = len(self._instances.value.instances)
-            raise NoHealthyInstances(f"none of the {known} known instances can be used; register one or mend them")
+            raise NoHealthyInstances(_nobody(len(self._instances.value.instances)))
         return endpoint, self._targets[endpoint.id]
 
     def follow(self, now: float) -> None:
@@ -126,3 +125,11 @@ class Fleet:
         self._balancer.update(using, self._known)
         self._pick = self._balancer.picker()
         self._changed(instances, {endpoint.id for _, endpoint in using})
+
+
+def _nobody(known: int) -> str:
+    """Why there is nobody to call, and where to look."""
+    if not known:
+        return "no instance is known: register one, or see runtime.registry.sources if sources should have named some"
+    why = "they are unhealthy, as service.instances says, or have no weight"
+    return f"none of the {known} known instances can be used: {why}"

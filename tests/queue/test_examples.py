@@ -9,7 +9,7 @@ from support.service import Upstream
 import switchgear as sg
 from switchgear.actors.events import ItemDead
 
-EXAMPLES = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "examples" / "queue.py"))
+EXAMPLES = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "examples" / "queueing.py"))
 test_that_orders_of_an_outage_arrive_in_order = EXAMPLES["test_that_orders_of_an_outage_arrive_in_order"]
 
 

@@ -124,7 +124,7 @@ async def test_a_call_under_way_ends_normally_on_an_instance_that_goes(autojump_
 
 async def test_none_left_is_an_error_of_its_own() -> None:
     async with running(200, instances=()) as (service, upstream):
-        with pytest.raises(sg.NoHealthyInstances) as caught:
+        with pytest.raises(sg.NoHealthyInstances, match="no instance is known: register one") as caught:
             await service.get("/")
         assert caught.value.service == "svc"
         await upstream.runtime.registry.register(instance(weight=0.0))
