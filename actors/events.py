@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from switchgear.runtime import Event
+
+if TYPE_CHECKING:
+    from .machines.breaker import BreakerState, CircuitBreaker
 
 
 class BreakerChanged(Event, frozen=True, kw_only=True, tag=True):
@@ -26,6 +30,24 @@ class BreakerChanged(Event, frozen=True, kw_only=True, tag=True):
     """Seconds that it stays open, if it has opened."""
     scope: str = ""
     """The instance or operation that it is for; empty if it is for the whole service."""
+
+
+def breaker_changed(
+    breaker: CircuitBreaker, change: tuple[BreakerState, BreakerState, str], *, path: str, service: str, scope: str
+) -> BreakerChanged:
+    """What is told of a breaker that has just changed: from which state to which, and why."""
+    (old, new, reason), (counts, trips, open_for) = change, breaker.figures
+    return BreakerChanged(
+        path=path,
+        service=service,
+        scope=scope,
+        old=old.value,
+        new=new.value,
+        reason=reason,
+        trips=trips,
+        open_for=open_for,
+        **counts._asdict(),
+    )
 
 
 class CallsPaused(Event, frozen=True, kw_only=True, tag=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..errors import AuthFailed
-from ..events import BreakerChanged
+from ..events import breaker_changed
 from ..machines.breaker import CircuitBreaker
 from ..secrecy import sealed
 from .credentials import Credentials
@@ -66,21 +66,9 @@ class OAuth2Memory:
 
     def _changed(self, old: BreakerState, new: BreakerState, reason: str, _now: float) -> None:
         assert self._breaker is not None  # noqa: S101 - it is what has changed
-        (calls, failures, slow), trips, open_for = self._breaker[1].figures
+        change = old, new, reason
         self._emit(
-            BreakerChanged(
-                path=self._path,
-                service=self.service,
-                scope="token endpoint",
-                old=old.value,
-                new=new.value,
-                reason=reason,
-                calls=calls,
-                failures=failures,
-                slow=slow,
-                trips=trips,
-                open_for=open_for,
-            )
+            breaker_changed(self._breaker[1], change, path=self._path, service=self.service, scope="token endpoint")
         )
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequest
-from ..events import BreakerChanged
+from ..events import breaker_changed
 from ..machines.breaker import CLOSED, HALF_OPEN, OPEN, BreakerState, CircuitBreaker
 
 if TYPE_CHECKING:
@@ -151,22 +151,8 @@ class Breakers:
 
     def _changed(self, key: str, old: BreakerState, new: BreakerState, reason: str, _now: float) -> None:
         breaker = self._of[key] if key else self.one
-        (calls, failures, slow), trips, open_for = breaker.figures
-        self._emit(
-            BreakerChanged(
-                path=self._path,
-                service=self._name,
-                scope=key,
-                old=old.value,
-                new=new.value,
-                reason=reason,
-                calls=calls,
-                failures=failures,
-                slow=slow,
-                trips=trips,
-                open_for=open_for,
-            )
-        )
+        change = old, new, reason
+        self._emit(breaker_changed(breaker, change, path=self._path, service=self._name, scope=key))
 
 
 def operation(request: Request) -> str:
