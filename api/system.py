@@ -169,6 +169,9 @@ class Runtime:
     async def reconfigure(self, name: str, config: ServiceConfig) -> None:
         """Put a new configuration in force. Calls under way end under the old one; what was learned is kept.
 
+        Where it has new sources of instances, their first word is waited for, a few seconds at the most: until then it
+        is the old ones that count.
+
         Raises:
             UnknownService: there is no such service.
             ConfigError: the configuration is for a service of another name; an alternative names no known service, or
@@ -183,6 +186,7 @@ class Runtime:
                     f"the configuration is for {config.name!r}: remove {name!r} and add that instead"
                 )
             self._check_fallbacks(config)
+            await self.registry.prepare(config)
             await self.registry.configure(config)
             self._states[name].reconfigure(config)
             await self.queue.changed(name)

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_UNDOING = 5.0  # seconds that going back to the configuration before may take
+
 
 @final
 class Registry:
@@ -87,6 +89,24 @@ class Registry:
         except ActorError as error:
             raise ShuttingDown(f"its sources did not start: {error}", service=config.name) from error
         return found.watch
+
+    async def prepare(self, config: ServiceConfig) -> None:
+        """Before another configuration of a service: follow its new sources beside the old ones until they have spoken.
+
+        Without it, a service that goes from one source to another would have no instance for a moment, or for long if
+        the new one is down. `settle` bounds the wait. Given up meanwhile, all is as it was.
+        """
+        old = self._services[config.name]
+        names = {source.name for source in old.sources}
+        new = [source for source in config.sources if source.name not in names]
+        if new:
+            try:
+                await self.configure(msgspec.structs.replace(old, sources=(*old.sources, *new)))
+                await self.settle(config.name)
+            except BaseException:
+                with trio.CancelScope(deadline=trio.current_time() + _UNDOING, shield=True):
+                    await self.configure(old)
+                raise
 
     async def settle(self, service: str | None = None) -> None:
         """Wait until each source (of a service, or of all) has said something, a few seconds at the most."""

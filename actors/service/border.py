@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config.exposure import credential_in, exposure
+from ..config.tls import unverified_problem
 from ..errors import ConfigError, InvalidRequest
 from .target import is_below
 
@@ -36,13 +37,15 @@ class Border:
             headers: the caller's own.
 
         Raises:
-            ConfigError: credentials of the configuration would be exposed.
+            ConfigError: credentials of the configuration would be exposed, or nobody would look who it is.
             InvalidRequest: credentials of the caller's would be, or the path leaves the origin or the prefix.
         """
         if to is not self._safe:
             url = to.url("")
             if (problem := self._config.exposes(url)) is not None:
                 raise ConfigError(problem)
+            if (problem := unverified_problem(self._config.tls, url)) is not None:  # it may be known from before
+                raise ConfigError(f"tls.verify: {problem}")
             self._safe, self._open = to, self._config.reads_plain(url)
         if self._open and headers and (what := credential_in(None, dict(headers))) is not None:
             raise InvalidRequest(exposure(what))

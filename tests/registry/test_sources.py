@@ -91,6 +91,18 @@ async def test_what_may_not_be_called_without_a_certificate_is_left_out(scripted
         assert "1 of 2 instances are left out: tls.verify" in status.error
 
 
+async def test_what_was_found_before_certificates_were_given_up_is_not_called_without_them(
+    scripted, autojump_clock
+) -> None:
+    async with running(200, instances=(), sources=[ONE]) as (service, upstream):
+        await scripted.say_exactly("one", [sg.InstanceConfig("https://far.test")])
+        assert (await service.get("/")).success
+        await upstream.runtime.reconfigure("svc", config(ONE, tls=sg.TLSConfig(verify=False)))
+        with pytest.raises(sg.ConfigError, match="verify = false is only for services on this machine"):
+            await service.get("/")
+        assert len(upstream.requests) == 1
+
+
 # ---- several
 
 
@@ -265,6 +277,39 @@ async def test_sources_come_and_go_with_configurations_and_services(scripted, au
         await runtime.add_service(config(ONE))
         await scripted.say("one", {"z": 1.0})
         assert await known(upstream) == {"z": (1.0, ("one",))}
+
+
+async def test_what_is_known_stays_until_a_source_that_replaces_another_has_spoken(scripted, autojump_clock) -> None:
+    async with running(200, instances=(), sources=[ONE]) as (service, upstream), trio.open_nursery() as nursery:
+        await scripted.say("one", {"a": 1.0})
+        nursery.start_soon(upstream.runtime.reconfigure, "svc", config(TWO))
+        await trio.sleep(4)
+        assert (await service.get("/")).success
+        await scripted.say("two", {"b": 1.0})
+        assert await known(upstream) == {"b": (1.0, ("two",))}
+        assert scripted.running == {"one": 0, "two": 1}
+
+
+async def test_a_source_that_says_nothing_holds_up_a_configuration_for_five_seconds(scripted, autojump_clock) -> None:
+    async with running(200, instances=(), sources=[ONE]) as (_, upstream):
+        await scripted.say("one", {"a": 1.0})
+        began = trio.current_time()
+        await upstream.runtime.reconfigure("svc", config(TWO))
+        assert trio.current_time() - began == 5.0
+        assert await known(upstream) == {}
+        await upstream.runtime.reconfigure("svc", config(TWO))  # nothing new to wait for
+        assert trio.current_time() - began == 5.0
+
+
+async def test_a_configuration_that_is_given_up_meanwhile_leaves_all_as_it_was(scripted, autojump_clock) -> None:
+    async with running(200, instances=(), sources=[ONE]) as (_, upstream):
+        await scripted.say("one", {"a": 1.0})
+        with trio.move_on_after(1):
+            await upstream.runtime.reconfigure("svc", config(TWO))
+        assert await known(upstream) == {"a": (1.0, ("one",))}
+        assert [one.name for one in await upstream.runtime.registry.sources("svc")] == ["one"]
+        assert scripted.running == {"one": 1, "two": 0}
+        await upstream.runtime.reconfigure("svc", config(ONE))
 
 
 async def test_another_order_is_another_belief(scripted, autojump_clock) -> None:
