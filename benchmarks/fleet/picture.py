@@ -10,6 +10,7 @@ from .run import Course
 from .scenes import Scene
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
+SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 FINE = 40  # points from one mark to the next
 
 
@@ -23,10 +24,10 @@ def panel(scene: Scene, courses: Mapping[str, Course]) -> Panel | None:
     for name, course in courses.items():
         points = ((step / FINE, course.quantile(1 - 10 ** (-step / FINE))) for step in steps)
         series[name] = [(at, seconds) for at, seconds in points if seconds < math.inf]
-    reached = max(y for points in series.values() for _, y in points)
-    values = [value for value in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60) if value <= 2.5 * reached]
+    reached = [y for points in series.values() for _, y in points]
+    values = [value for value in SECONDS if min(reached) / 2.5 <= value <= 2.5 * max(reached)]
     return Panel(
-        f"{scene.title}: latency of calls (a line ends where failures begin)",
+        scene.title,
         series,
         x_marks=marks,
         y_marks=[(value, f"{value:g} s") for value in values],
