@@ -74,7 +74,7 @@ class Known:
 
     def scrub(self, text: str) -> str:
         """The text without them."""
-        for _, form in self._forms:
+        for _, form in self._forms.copy():  # a log record may come from another thread while something is learned here
             if form in text:
                 text = text.replace(form, MASK)
         return text

@@ -86,6 +86,23 @@ def test_what_is_known_is_what_came_last_of_each_kind(steps):
     assert {value for _, value in steps if known.scrub(value) == "***"} == expected
 
 
+def test_what_is_learned_meanwhile_hides_nothing():
+    """As by another thread, between two looks: what goes for it must not let another one be passed over."""
+    known = Known(passing=3)
+    known.learn("canary-the-longest", "canary-longer", "canary-7")
+
+    class Text(str):
+        __slots__ = ()
+
+        def __contains__(self, form):
+            found = super().__contains__(form)
+            if form == "canary-the-longest":
+                known.learn("another-one")  # the longest is forgotten, and those behind it move up
+            return found
+
+    assert known.scrub(Text("canary-longer")) == "***"
+
+
 def test_what_one_service_knows_the_runtime_knows_and_another_does_not():
     runtime = Known()
     one, other = Known(above=runtime), Known(above=runtime)
