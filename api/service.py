@@ -369,7 +369,11 @@ class Service:
         Raises:
             InvalidRequest: it leads anywhere else. Nothing is sent.
         """
-        return links.destination(self._state, url, base)
+        found = links.destination(self._state, url, base)
+        if isinstance(found, errors.InvalidRequest):
+            del url, base  # as above: not for who shows the locals of a traceback
+            raise found
+        return found
 
     async def send(self, request: Request) -> ServiceResponse[Any]:
         """Send a request that has been built already, with this service's fallbacks: how alternatives are asked."""
