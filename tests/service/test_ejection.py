@@ -117,6 +117,30 @@ async def test_no_retry_is_spent_on_a_trial(autojump_clock) -> None:
         assert first == "b" != second
 
 
+@pytest.mark.parametrize("reset", [5.0, 30.0, 300.0])
+async def test_a_trial_waits_for_the_breaker_of_its_instance_and_costs_no_call(autojump_clock, reset) -> None:
+    """Whichever of the two is over first: no call is refused for it, one goes there when both are, and it is back."""
+    bad = {"b"}
+    each = sg.BreakerConfig(failure_threshold=5, reset_timeout=reset)
+    async with robin(unless(bad), breaker=each) as (service, upstream), upstream.runtime.events() as events:
+        assert (await calls(service, upstream, 60))["b"] == 5
+        assert (service.breakers["b"], service.instances.ejected.keys()) == ("open", {"b"})
+        both = max(reset, 30.0)
+        for wait, expected in ((both - 1, 0), (2, 1)):
+            await trio.sleep(wait)
+            upstream.requests.clear()
+            ends = [await service.try_request("GET", "/") for _ in range(20)]
+            came = Counter(request.url.host[0] for request in upstream.requests)
+            assert (came["b"], sum(not end.success for end in ends)) == (expected, expected)
+            assert sum(came.values()) == 20
+        bad.clear()
+        await trio.sleep(max(reset, 60.0))
+        ends = [await service.try_request("GET", "/") for _ in range(20)]
+        assert all(end.success for end in ends)
+        assert (service.breakers["b"], service.instances.ejected) == ("closed", {})
+        assert told(events)[-1] == ("back", "b", "its trial succeeded")
+
+
 async def test_the_last_one_is_never_ejected_nor_a_lone_one(autojump_clock) -> None:
     async with robin(unless("ab"), n=2) as (service, upstream):
         await calls(service, upstream, 40)
