@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 from support.programs import etcd
-from support.service import ONCE, QUIET
+from support.service import ONCE, QUIET, drain
 from support.wire import unused_port
 
 import switchgear as sg
@@ -271,6 +271,50 @@ async def test_a_list_that_is_none_keeps_the_last_good_set(autojump_clock, answe
         await trio.sleep(3600)
         await until_known(runtime, "a")
         assert gateway.lists < 200
+
+
+class Leasing(httpx.AsyncBaseTransport):
+    """A gateway for adverts: what is asked of it, and answers that can be replaced by path."""
+
+    def __init__(self, **answers):
+        self.asked, self.answers = [], answers
+
+    async def handle_async_request(self, request):
+        what = request.url.path.rpartition("/")[2]
+        self.asked.append((what, json.loads(request.content)))
+        honest = {"grant": {"ID": "7", "TTL": "9"}, "keepalive": {"result": {"ID": "7", "TTL": "9"}}}
+        answer = self.answers.get(what, honest.get(what, {}))
+        return httpx.Response(answer) if isinstance(answer, int) else httpx.Response(200, json=answer)
+
+
+@asynccontextmanager
+async def advertising(transport):
+    advert = sg.EtcdAdvert(
+        urls=["http://localhost"], key=f"{PREFIX}web-1", instance=sg.InstanceConfig("http://me.test"), ttl=9
+    )
+    config = sg.RuntimeConfig(metrics=QUIET, registry=sg.RegistryConfig(advertise=[advert]))
+    with trio.fail_after(1000):
+        async with sg.open_runtime(config, transport=transport) as runtime, runtime.events() as events:
+            yield events
+
+
+async def test_a_key_of_which_nobody_knows_whether_it_was_put_is_taken_back_too(autojump_clock):
+    gateway = Leasing(put=503)
+    async with advertising(gateway):
+        await trio.sleep(1)
+    assert [what for what, _ in gateway.asked[:2]] == ["grant", "put"]
+    assert gateway.asked[-1] == ("revoke", {"ID": "7"})
+
+
+async def test_no_key_is_put_without_a_lease(autojump_clock):
+    """It would stay there for ever."""
+    gateway = Leasing(grant={})
+    async with advertising(gateway) as events:
+        await trio.sleep(60)
+        assert {what for what, _ in gateway.asked} == {"grant"}
+        assert not drain(events)
+        del gateway.answers["grant"]
+        await until(events, AdvertMade)
 
 
 @pytest.mark.parametrize(

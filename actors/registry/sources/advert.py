@@ -15,11 +15,14 @@ import trio
 
 from switchgear.runtime import Actor, Backoff
 
+from ...config import ServiceConfig
 from ...events import AdvertFailed, AdvertMade
 from ...machines.etcd_view import encoded
 from .server import CLOSING, Outage, Server, decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from switchgear.runtime import Context
 
     from ...config.etcd import EtcdAdvert
@@ -40,10 +43,11 @@ class _Kept(msgspec.Struct):
 class AdvertActor(Actor):
     """One advert."""
 
-    def __init__(self, advert: EtcdAdvert, door: Door) -> None:
+    def __init__(self, advert: EtcdAdvert, open_door: Callable[[ServiceConfig], Door]) -> None:
         self._advert = advert
-        self._door = door
+        door = open_door(ServiceConfig("advert", tls=advert.tls))  # in each life, for each closes it
         self._lease: str | None = None
+        self._made = False  # the key has been put on that lease
         self._servers = itertools.cycle([Server(door, url, advert.timeout) for url in advert.urls])
         self._server = next(self._servers)
 
@@ -69,17 +73,26 @@ class AdvertActor(Actor):
 
     async def _put_if_needed(self) -> None:
         """A heartbeat; and where there is no lease, or it has been lost, a new one."""
-        if self._lease is not None and await self._is_alive(self._lease):
+        lease = self._lease
+        if lease is None or not await self._is_alive(lease):
+            # Known before the key is put: of a put without an answer, the key may be there, and is to go with us.
+            self._lease, self._made = None, False
+            lease = self._lease = await self._granted()
+        if self._made:
             absent = {"key": encoded(self._advert.key), "target": "CREATE", "create_revision": "0"}
-            put = {"request_put": self._pair(self._lease)}
+            put = {"request_put": self._pair(lease)}
             await self._server.ask("POST", "/v3/kv/txn", {"compare": [absent], "success": [put]})
-            return
-        self._lease = None
+        else:  # also over one that is there, on a lease of our life before
+            await self._server.ask("POST", "/v3/kv/put", self._pair(lease))
+            self._made = True
+            self._ctx.emit(AdvertMade(path=self._ctx.path, key=self._advert.key))
+
+    async def _granted(self) -> str:
         granted = await self._server.ask("POST", "/v3/lease/grant", {"TTL": str(round(self._advert.ttl))})
         lease = decoded(granted.body, _Lease).id
-        await self._server.ask("POST", "/v3/kv/put", self._pair(lease))
-        self._lease = lease
-        self._ctx.emit(AdvertMade(path=self._ctx.path, key=self._advert.key))
+        if not lease:  # a key without one would be there for ever
+            raise Outage("it gave no lease")
+        return lease
 
     async def _is_alive(self, lease: str) -> bool:
         answer = await self._server.ask("POST", "/v3/lease/keepalive", {"ID": lease})

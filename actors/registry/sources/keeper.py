@@ -14,7 +14,6 @@ import trio
 
 from switchgear.runtime import ActorError, Intensity
 
-from ...config import ServiceConfig
 from .actor import FirstWord, SourceActor
 from .advert import AdvertActor
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from switchgear.runtime import Ref, System
 
-    from ...config import EtcdAdvert, Source
+    from ...config import EtcdAdvert, ServiceConfig, Source
     from ...transport import Door
 
 _PATIENCE = 5.0
@@ -68,8 +67,7 @@ class SourceKeeper:
         if adverts:
             above = await self._system.supervise("adverts", intensity=Intensity(max_restarts=None))
             for number, advert in enumerate(adverts):
-                door = self._open_door(ServiceConfig("advert", tls=advert.tls))
-                actor = partial(AdvertActor, advert, door)
+                actor = partial(AdvertActor, advert, self._open_door)
                 await self._system.start(actor, str(number), under=above, grace=self._grace)
 
     async def first_words(self, service: str | None = None) -> None:
