@@ -40,7 +40,9 @@ OTHERS = {  # they measure nothing that contenders could take turns with
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure Switchgear beside its alternatives."
+        prog="python -m benchmarks",
+        description="Measure Switchgear beside its alternatives.",
+        epilog=f"{', '.join(OTHERS)} have options of their own: NAME --help tells them.",
     )
     listing = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"which (all if none is named): {listing}")
@@ -56,7 +58,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
-        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join([*BENCHMARKS, *OTHERS])}")
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     return options

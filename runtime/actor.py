@@ -31,7 +31,7 @@ class Context:
     def __init__(self, cell: Cell, life: Life, previous: object) -> None:
         self._cell = cell
         self._life = life
-        self.previous = previous
+        self.previous: Any = previous
         """What `Actor.snapshot` of the last life gave, or None."""
         self.restarts = cell.restarts
         """How often this actor has been started again."""

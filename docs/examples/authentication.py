@@ -74,7 +74,7 @@ class Session:
         """Log in; the session is good for so many seconds."""
         answer = await self._login.post("/sessions", json={"password": self._password.reveal()})
         self._session = answer.data["session"]
-        return answer.data["seconds"]
+        return float(answer.data["seconds"])
 
     async def authenticate(self, request: sg.AuthRequest) -> dict[str, str]:
         """The session's header."""
