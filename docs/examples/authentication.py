@@ -24,7 +24,7 @@ from_file = sg.ServiceConfig(
 # --- end file
 
 # --- begin function
-import httpx  # noqa: E402
+import httpx
 
 
 async def token_of_the_machine() -> tuple[str, float]:
@@ -41,8 +41,8 @@ from_function = sg.ServiceConfig(
 # --- end function
 
 # --- begin signing
-import hashlib  # noqa: E402
-import hmac  # noqa: E402
+import hashlib
+import hmac
 
 
 class Signature:

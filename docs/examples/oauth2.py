@@ -21,7 +21,7 @@ billing = sg.ServiceConfig(
 # --- end client
 
 # --- begin signed
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
 
 def ledger(key_file: Path) -> sg.ServiceConfig:
@@ -55,7 +55,7 @@ def calendar(refresh_token: sg.Secret, folder: Path, key: sg.Secret) -> sg.Servi
 # --- end person
 
 # --- begin test
-import httpx  # noqa: E402
+import httpx
 
 
 def peers(request: httpx.Request) -> httpx.Response:
@@ -66,7 +66,7 @@ def peers(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200 if right else 401, json={"invoices": 3})
 
 
-async def test_that_invoices_are_read(autojump_clock) -> None:  # noqa: ANN001
+async def test_that_invoices_are_read(autojump_clock) -> None:
     config = sg.RuntimeConfig([billing], metrics=sg.MetricsConfig(websocket=False))
     async with sg.open_runtime(config, transport=httpx.MockTransport(peers)) as runtime:
         answer = await runtime.service("billing").get("/invoices", type=dict[str, int])

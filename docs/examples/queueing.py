@@ -45,9 +45,9 @@ async def look_through(runtime: sg.Runtime) -> None:
 # --- end dead
 
 # --- begin virtual
-import httpx  # noqa: E402
-import trio  # noqa: E402
-import trio.testing  # noqa: E402
+import httpx
+import trio
+import trio.testing
 
 
 async def an_outage_of_an_hour() -> tuple[list[str], list[str]]:

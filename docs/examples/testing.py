@@ -35,7 +35,7 @@ def test_that_an_outage_is_met_by_the_breaker() -> None:
 # --- end virtual
 
 # --- begin proxy
-from switchgear.testing import BlackHole, FaultProxy, Latency, Reset  # noqa: E402
+from switchgear.testing import BlackHole, FaultProxy, Latency, Reset
 
 
 async def check_that_a_bad_network_is_survived(host: str, port: int) -> None:
@@ -60,9 +60,9 @@ async def check_that_a_bad_network_is_survived(host: str, port: int) -> None:
 # --- end proxy
 
 # --- begin schedules
-from hypothesis import given, settings  # noqa: E402
+from hypothesis import given, settings
 
-from switchgear.testing.strategies import Schedule, schedules  # noqa: E402
+from switchgear.testing.strategies import Schedule, schedules
 
 
 @settings(max_examples=20, deadline=None)

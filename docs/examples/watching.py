@@ -18,9 +18,9 @@ async def follow(runtime: sg.Runtime) -> None:
 # --- end figures
 
 # --- begin stream
-import json  # noqa: E402
+import json
 
-from trio_websocket import open_websocket_url  # noqa: E402
+from trio_websocket import open_websocket_url
 
 
 async def follow_from_elsewhere(url: str, token: str | None = None) -> None:
