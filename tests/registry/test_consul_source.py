@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 from support.service import ONCE, QUIET, drain
+from support.sources import until, until_known
 from support.wire import http_server
 
 import switchgear as sg
@@ -63,21 +64,6 @@ async def following(agent, **fields):
     with trio.fail_after(100_000):
         async with sg.open_runtime(config, transport=agent, seed=1) as runtime, runtime.events() as events:
             yield runtime, events
-
-
-async def until_known(runtime, *ids):
-    async with runtime.registry.watch("svc") as changes:
-        async for one in changes:
-            if {each.id for each in one.instances} == set(ids):
-                return {each.id: each for each in one.instances}
-    raise AssertionError
-
-
-async def until(events, kind):
-    async for one in events:
-        if isinstance(one, kind):
-            return one
-    raise AssertionError
 
 
 async def test_what_no_check_calls_critical_is_an_instance(autojump_clock):

@@ -13,6 +13,7 @@ import pytest
 import trio
 from support.programs import dnsmasq
 from support.service import ONCE, QUIET, Upstream
+from support.sources import until, until_known
 from support.wire import http_server, json_answer, unused_port
 
 import switchgear as sg
@@ -30,18 +31,7 @@ async def following(source, transport=None):
 
 async def until_at(runtime, *addresses):
     """The instances, once they are at these."""
-    async with runtime.registry.watch("svc") as changes:
-        async for one in changes:
-            if sorted(each.address for each in one.instances) == list(addresses):
-                return one.instances
-    raise AssertionError
-
-
-async def until(events, kind):
-    async for one in events:
-        if isinstance(one, kind):
-            return one
-    raise AssertionError
+    return (await until_known(runtime, *addresses, by="address")).values()
 
 
 def host_file(folder, *lines):
@@ -99,6 +89,16 @@ async def test_both_families(tmp_path):
     async with dnsmasq(tmp_path, port), following(source) as (runtime, _):
         instances = await until_at(runtime, "10.0.0.1", "fd00::1")
         assert [one.id for one in instances] == ["10.0.0.1", "[fd00::1]"]
+
+
+async def test_an_answer_that_no_datagram_holds_is_asked_for_by_tcp_and_an_alias_is_followed(tmp_path):
+    port = unused_port()
+    addresses = [f"10.0.{n // 250}.{n % 250 + 1}" for n in range(400)]
+    host_file(tmp_path, *(f"{address} fleet.test" for address in addresses))
+    source = sg.DnsSource(endpoint="http://bank.test", nameservers=[f"127.0.0.1:{port}"])
+    async with dnsmasq(tmp_path, port, "--cname=bank.test,fleet.test"), following(source) as (runtime, _):
+        found = await until_at(runtime, *addresses)
+        assert {one.endpoint for one in found} == {"http://bank.test"}
 
 
 async def test_services_have_weights_and_priorities(tmp_path):

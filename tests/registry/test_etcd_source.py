@@ -11,6 +11,7 @@ import pytest
 import trio
 from support.programs import etcd
 from support.service import ONCE, QUIET, drain
+from support.sources import until, until_known
 from support.wire import unused_port
 
 import switchgear as sg
@@ -41,21 +42,6 @@ async def following(url, *, transport=None, adverts=(), **fields):
     with trio.fail_after(60 if transport is None else 100_000):
         async with sg.open_runtime(config, transport=transport, seed=1) as runtime, runtime.events() as events:
             yield runtime, events
-
-
-async def until_known(runtime, *ids):
-    async with runtime.registry.watch("svc") as changes:
-        async for one in changes:
-            if {each.id for each in one.instances} == set(ids):
-                return {each.id: each for each in one.instances}
-    raise AssertionError
-
-
-async def until(events, kind):
-    async for one in events:
-        if isinstance(one, kind):
-            return one
-    raise AssertionError
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from support.service import ONCE, QUIET, Upstream
+from support.sources import until, until_known
 
 import switchgear as sg
 from switchgear.actors.events import SourceDown, SourceRecovered
@@ -37,22 +38,6 @@ async def following(path, **fields):
     with trio.fail_after(30):
         async with sg.open_runtime(config, transport=Upstream(200)) as runtime, runtime.events() as events:
             yield runtime, events
-
-
-async def until_known(runtime, *ids):
-    async with runtime.registry.watch("svc") as changes:
-        async for one in changes:
-            if {each.id for each in one.instances} == set(ids):
-                return one.instances
-    raise AssertionError
-
-
-async def until(events, kind):
-    """The next event of that kind."""
-    async for one in events:
-        if isinstance(one, kind):
-            return one
-    raise AssertionError
 
 
 async def known(runtime):

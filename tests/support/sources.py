@@ -1,4 +1,4 @@
-"""Sources of instances that do what a test says, in place of those that read files.
+"""Sources of instances that do what a test says, in place of those that read files; and waiting for what any have said.
 
     scripted = Scripted(monkeypatch)
     ... sg.ServiceConfig("svc", sources=[source("one"), source("two")])
@@ -17,6 +17,24 @@ import trio
 
 import switchgear as sg
 from switchgear.actors.registry.sources.kinds import KINDS
+
+
+async def until_known(runtime, *wanted, by="id"):
+    """The instances of "svc" by that field, once it has these and no others."""
+    async with runtime.registry.watch("svc") as changes:
+        async for now in changes:
+            found = {getattr(one, by): one for one in now.instances}
+            if found.keys() == set(wanted):
+                return found
+    raise AssertionError
+
+
+async def until(events, kind):
+    """The next event of that kind."""
+    async for one in events:
+        if isinstance(one, kind):
+            return one
+    raise AssertionError
 
 
 def source(name):
