@@ -124,3 +124,9 @@ def test_every_public_name_is_in_the_reference():
         name for name in vars(switchgear) if not name.startswith("_") and not inspect.ismodule(vars(switchgear)[name])
     }
     assert public - described == set()
+
+
+def test_the_tutorial_has_every_extra_for_users():
+    extras = set(PYPROJECT["project"]["optional-dependencies"]) - {"test", "bench", "docs", "dev"}
+    listed = re.findall(r"^``(\w+)``  +\S", (ROOT / "docs" / "tutorial.rst").read_text(), flags=re.MULTILINE)
+    assert set(listed) == extras

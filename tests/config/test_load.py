@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import tomllib
 import types
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -446,3 +448,13 @@ def test_a_file_that_may_not_be_read(write):
     if os.access(path, os.R_OK):
         pytest.skip("root may read everything")
     assert "cannot be read" in faults(path)[""]
+
+
+def test_the_file_in_the_reference_is_sound_and_so_is_the_one_that_it_names(monkeypatch):
+    folder = Path(__file__).parents[2] / "docs" / "examples"
+    monkeypatch.setenv("METRICS_TOKEN", "0123456789abcdef")
+    monkeypatch.setenv("SHOP_SECRET", "canary")
+    assert check_config(folder / "services.toml") == []
+    (source, *_) = load_config(folder / "services.toml").services[1].sources
+    instances = tomllib.loads((folder / source.path).read_text())
+    assert check_config({"services": [{"name": "search", **instances}]}) == []
