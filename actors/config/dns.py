@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from .check import Name, Positive, Url, base_path, missing_extra
+from .check import Name, Positive, Text, Url, base_path, missing_extra
 from .record import Record
 
 if TYPE_CHECKING:
@@ -87,5 +87,8 @@ class SrvSource(_Lookup, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     record: Annotated[str, _srv_name]
     """As ``_https._tcp.api.example.com``."""
     scheme: Literal["http", "https"] = "https"
+    host: Text = ""
+    """The name in the targets' certificates and in ``Host``; empty: each target's own. A service with credentials needs
+    it: whoever can forge an answer of DNS can name a target of his, which has a certificate for its own name."""
     path: Annotated[str, base_path] = ""
     """That all requests are under, as ``/v1``."""

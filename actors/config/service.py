@@ -26,7 +26,7 @@ from .policy import (
 from .proxy import ProxyConfig
 from .record import Record
 from .secret import Secret
-from .sources import Source, confusable, twice
+from .sources import Source, confusable, forgeable, twice
 from .tls import TLSConfig, unverified_problem
 
 if TYPE_CHECKING:
@@ -167,8 +167,10 @@ class ServiceConfig(Record, frozen=True, forbid_unknown_fields=True):
             if isinstance(record.tls, TLSConfig) and (problem := unverified_problem(record.tls, url)) is not None:
                 yield "tls.verify", problem
         proxy = record.proxy.url if isinstance(record.proxy, ProxyConfig) else None
-        what = None if record.allow_plain_http else credential_in(record.auth, record.headers or {})
+        what = credential_in(record.auth, record.headers or {})
         if what is not None:
+            yield from forgeable(record.sources)
+        if what is not None and not record.allow_plain_http:
             if record.base_url is not None and is_exposed(record.base_url, proxy):
                 yield "base_url", exposure(what)
             for index, one in enumerate(record.instances or ()):

@@ -11,7 +11,7 @@ from .consul import ConsulSource
 from .dns import DnsSource, SrvSource
 from .etcd import EtcdSource
 from .instance import InstanceConfig
-from .record import Record
+from .record import Record, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,3 +80,14 @@ def confusable(sources: Any) -> Iterator[tuple[str, str]]:
             what = "is ours" if name in {REGISTERED, STATIC} else "is that of another source of this service"
             yield f"sources[{index}].name", f"{name!r} {what}: give it a name of its own"
         seen.add(name)
+
+
+def forgeable(sources: Any) -> Iterator[tuple[str, str]]:
+    """Sources by which a forged answer of DNS leads to a host that has a certificate, but is none of the service's."""
+    reason = (
+        "is missing: with credentials it has to be the name that the certificates of all targets are for, since DNS "
+        "names the targets, and a forged answer would lead the credentials to another host"
+    )
+    for index, source in enumerate(sources or ()):
+        if is_a(source, SrvSource) and source.host == "" and source.scheme != "http":
+            yield f"sources[{index}].host", reason

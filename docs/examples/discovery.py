@@ -20,7 +20,7 @@ SEARCH = sg.ServiceConfig(
 
 # --- begin networks
 BANK = sg.ServiceConfig("bank", sources=[sg.DnsSource(endpoint="https://api.bank.example/v1")])
-MAIL = sg.ServiceConfig("mail", sources=[sg.SrvSource(record="_https._tcp.mail.example", family="both")])
+MAIL = sg.ServiceConfig("mail", sources=[sg.SrvSource(record="_https._tcp.mail.example", host="mail.example")])
 USERS = sg.ServiceConfig(
     "users",
     sources=[

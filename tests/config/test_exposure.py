@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import switchgear as sg
+from switchgear.actors.config import check_config
 
 KEY = sg.Secret("canary-77")
 FAR = ["http://api.example.com", "http://10.0.0.1:80/v1", "http://[2001:db8::1]", "http://localhost.example.com"]
@@ -60,3 +61,25 @@ def test_a_file_says_where_it_is() -> None:
     }
     with pytest.raises(sg.ConfigError, match=r"services\[0\]\.instances\[1\]\.endpoint: header 'X-API-Key' would send"):
         sg.load_config({"services": [data]})
+
+
+@pytest.mark.parametrize("credentials", [{"auth": sg.BearerAuth(sg.Secret("x"))}, {"headers": {"X-API-Key": "x"}}])
+@pytest.mark.parametrize("allow_plain_http", [False, True])
+def test_targets_that_dns_names_have_to_prove_to_be_the_service(credentials, allow_plain_http):
+    def service(**fields):
+        source = sg.SrvSource(record="_https._tcp.bank.test", **fields)
+        return sg.ServiceConfig("svc", sources=[source], allow_plain_http=allow_plain_http, **credentials)
+
+    with pytest.raises(sg.ConfigError, match=r"sources\[0\].host: is missing: with credentials"):
+        service()
+    assert service(host="bank.test").sources[0].host == "bank.test"
+    assert service(scheme="http").sources  # where nobody proves anything: what is exposed there is the border's affair
+
+
+def test_the_same_in_a_file_and_without_credentials_any_target_will_do():
+    source = {"type": "srv", "record": "_https._tcp.bank.test"}
+    known = {"name": "svc", "sources": [source]}
+    assert check_config({"services": [known]}) == []
+    key = {"type": "bearer", "token_file": "token"}
+    (fault,) = check_config({"services": [known | {"auth": key}]})
+    assert fault.key == "services[0].sources[0].host"

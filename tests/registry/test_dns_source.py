@@ -118,6 +118,13 @@ async def test_services_have_weights_and_priorities(tmp_path):
             assert found["10.0.0.1"].endpoint == "https://a.bank.test:8443/v1"
             assert [found[f"10.0.0.{n}"].weight for n in (1, 2, 3)] == [30, 30, 0.1]
             assert [found[f"10.0.0.{n}"].metadata["priority"] for n in (1, 2, 3)] == ["1", "1", "2"]
+        source = sg.SrvSource(record="_https._tcp.bank.test", host="bank.test", nameservers=servers)
+        async with following(source) as (runtime, _):
+            found = {one.address: one.endpoint for one in await runtime.registry.discover("svc")}
+            assert (
+                found["10.0.0.1"] == "https://bank.test:8443"
+            )  # whatever DNS calls it, it has to prove to be this one
+            assert found["10.0.0.3"] == "https://bank.test:443"
         source = sg.SrvSource(record="_http._tcp.bank.test", scheme="http", nameservers=servers)
         async with following(source) as (runtime, _):
             (only,) = await runtime.registry.discover("svc")

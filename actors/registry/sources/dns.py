@@ -155,7 +155,7 @@ async def _by_target(lookup: Lookup, source: SrvSource) -> list[InstanceConfig]:
 
 def _at(source: SrvSource, record: Any, host: str, weight: float, addresses: Sequence[str]) -> list[InstanceConfig]:
     """One target: an instance for each of its addresses."""
-    endpoint = f"{source.scheme}://{host}:{record.port}{source.path}"
+    endpoint = f"{source.scheme}://{source.host or host}:{record.port}{source.path}"
     return [
         InstanceConfig(
             endpoint,
