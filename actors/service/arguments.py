@@ -49,7 +49,7 @@ def _content(content: bytes | str | AsyncIterable[bytes]) -> bytes | Upload:
         return Upload(content)
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise InvalidRequest(
-            f"content is bytes, text or an async iterator of bytes, not a {type(content).__name__}: pass that as json"
+            f"content is bytes, text or an async iterator of bytes, not a {type(content).__name__}; json= takes data"
         )
     return bytes(content)
 

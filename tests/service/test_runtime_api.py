@@ -308,6 +308,7 @@ BAD = {
     "json that is none": {"json": object()},
     "json that goes round": {"json": (ring := []) or ring.append(ring) or ring},
     "content that is a number": {"content": 5},
+    "content from an iterator that is not async": {"content": iter([b"x"])},
     "content with a lone surrogate": {"content": "\ud800"},
     "key with a line break": {"idempotency_key": "a\r\nb"},
     "key that is no text": {"idempotency_key": 5},
