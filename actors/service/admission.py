@@ -52,9 +52,10 @@ class Admission:
 
         The balancer is asked first in any case: it may know of an instance more than when all of them were shut.
         """
-        breakers, refused = self._breakers, dict[str, float]()
+        breakers = self._breakers
+        refused: dict[str, float] = {}
         while True:
-            chosen = self._fleet.pick(now, [*tried_at, *refused], request.affinity)
+            chosen = self._fleet.pick(now, [*tried_at, *refused] if refused else tried_at, request.affinity)
             if chosen[0].id in refused:  # all others have been tried: better one of those again
                 chosen = self._fleet.pick(now, list(refused), request.affinity)
             name = chosen[0].id

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from ..config import ServiceConfig
     from .target import Target
 
+_MOST = 1000  # instances that are known to be safe
+
 
 class Border:
     """Of one service, under one configuration."""
 
-    __slots__ = ("_config", "_open", "_safe")
+    __slots__ = ("_config", "_known")
 
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
-        self._safe: Target | None = None  # the last one that was looked at: most services have one
-        self._open = False  # everybody on the way there can read what is sent
+        # Those that have been looked at, all of them, for to take URLs apart costs more than all guards together; and
+        # whether everybody on the way there can read what is sent.
+        self._known: dict[Target, bool] = {}
 
     def check(self, to: Target, target: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Look at a request that goes ``to`` an instance.
@@ -40,16 +43,23 @@ class Border:
             ConfigError: credentials of the configuration would be exposed, or nobody would look who it is.
             InvalidRequest: credentials of the caller's would be, or the path leaves the origin or the prefix.
         """
-        if to is not self._safe:
-            url = to.url("")
-            if (problem := self._config.exposes(url)) is not None:
-                raise ConfigError(problem)
-            if (problem := unverified_problem(self._config.tls, url)) is not None:  # it may be known from before
-                raise ConfigError(f"tls.verify: {problem}")
-            self._safe, self._open = to, self._config.reads_plain(url)
-        if self._open and headers and (what := credential_in(None, dict(headers))) is not None:
+        readable = self._known.get(to)
+        if readable is None:
+            readable = self._look(to)
+        if readable and headers and (what := credential_in(None, dict(headers))) is not None:
             raise InvalidRequest(exposure(what))
         if not is_below(target):
             raise InvalidRequest(
                 "the path could lead out of the service: segments after a slash, and none of them '..'"
             )
+
+    def _look(self, to: Target) -> bool:
+        url = to.url("")
+        if (problem := self._config.exposes(url)) is not None:
+            raise ConfigError(problem)
+        if (problem := unverified_problem(self._config.tls, url)) is not None:  # it may be known from before
+            raise ConfigError(f"tls.verify: {problem}")
+        if len(self._known) == _MOST:
+            self._known.clear()
+        readable = self._known[to] = self._config.reads_plain(url)
+        return readable
