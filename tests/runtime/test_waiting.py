@@ -150,6 +150,22 @@ async def test_nobody_waits_for_room_any_more_where_the_oldest_makes_it(autojump
         assert system.dead_letters == 3
 
 
+async def test_who_is_let_in_for_the_oldest_has_waited_since_he_came(autojump_clock):
+    async with open_system() as system:
+        ref = await system.start(impatient(10.0), "a", capacity=1)
+        async with trio.open_nursery() as nursery:
+
+            async def drop(actor):
+                await trio.sleep(4)
+                actor.ctx.resize(1, when_full=WhenFull.DROP_OLDEST)
+                await trio.sleep(20)
+
+            await ask_soon(nursery, ref, drop)
+            oldest, for_room = [await ask_soon(nursery, ref, name) for name in "xy"]
+        assert (type(oldest.end).__name__, oldest.at) == ("ActorStopped", 4)
+        assert (type(for_room.end), for_room.end.waited, for_room.at) == (MailboxOverdue, 10, 10)
+
+
 async def test_who_tells_and_finds_no_room_goes_on_when_he_has_waited_too_long(autojump_clock):
     async with system_and_events() as (system, log):
         ref = await system.start(impatient(2.0), "a", capacity=0)

@@ -1,22 +1,36 @@
 """Who waits in a mailbox, who is served next, and who has waited too long: an actor against a model of its queue.
 
-Hypothesis plays arrivals, cancellations, ends of work, time, other bounds and other rules to an actor whose messages
-end when the test says so. The model is a few lists that are filtered and sorted anew for each question, and knows
+Hypothesis plays arrivals, cancellations, ends of work, crashes, time, other bounds and other rules to an actor whose
+messages end when the test says so. The model is a list that is filtered and sorted anew for each question, and knows
 nothing of workers, heaps or tasks.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import trio
-import trio.testing
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.kernel import Asked
+from support.stepwise import Stepwise
 
-from switchgear.runtime import Actor, ActorStopped, MailboxFull, MailboxOverdue, WhenFull, open_system
+from switchgear.runtime import (
+    Actor,
+    ActorCrashed,
+    ActorStopped,
+    Backoff,
+    Intensity,
+    MailboxFull,
+    MailboxOverdue,
+    WhenFull,
+    open_system,
+)
+
+RESTART = 0.3  # seconds from a crash to the next life: never at the same time as anything else
 
 
 class Rule:
@@ -34,29 +48,33 @@ class Rule:
 
 
 class Hands(Actor):
-    """Has each message in hand until its event among ``in_hand`` is set."""
+    """Has each message in hand until its event is set, and crashes of it if it is among those ``fatal``."""
 
-    def __init__(self, concurrency):
+    def __init__(self, concurrency, seen):
         self.concurrency = concurrency
-        self.begun, self.in_hand = [], {}
+        self.seen = seen
 
     async def setup(self, ctx):
-        self.ctx = ctx
+        self.seen.ctx = ctx
 
     async def handle(self, number):
-        self.begun.append(number)
-        self.in_hand[number] = trio.Event()
+        seen = self.seen
+        seen.begun.append(number)
+        seen.in_hand[number] = trio.Event()
         try:
-            await self.in_hand[number].wait()
+            await seen.in_hand[number].wait()
         finally:
-            del self.in_hand[number]
+            del seen.in_hand[number]
+        if number in seen.fatal:
+            raise ValueError("crash")
         return number
 
 
 class Model:
     def __init__(self, limit, capacity, when_full):
         self.limit, self.capacity, self.when_full = limit, capacity, when_full
-        self.now = 0.0
+        self.limit_of_a_life = limit  # at its beginning
+        self.now, self.up_at = 0.0, 0.0
         self.max_wait, self.rule = math.inf, None
         self.all = []  # in order of arrival: number, at, place: "line", "queue", "hand", or how it ended
         self.order = []  # in which they came into a hand
@@ -68,6 +86,10 @@ class Model:
     @property
     def allowed(self):
         return self.max_wait if self.rule is None else min(self.max_wait, self.rule.allowed)
+
+    @property
+    def up(self):
+        return self.up_at <= self.now
 
     def full(self):
         return len(self.at("queue", "hand")) >= self.limit + self.capacity
@@ -99,7 +121,7 @@ class Model:
                 self.at("queue")[0].place = ActorStopped
         newest_first = self.rule is not None and self.rule.newest_first
         for one in sorted(self.at("queue"), key=lambda one: one.number, reverse=newest_first):
-            if len(self.at("hand")) < self.limit:
+            if len(self.at("hand")) < self.limit and self.up:
                 one.place = "hand"
                 self.order.append(one.number)
 
@@ -107,11 +129,24 @@ class Model:
         next(one for one in self.all if one.number == number).place = how
         self.settle()
 
+    def crash(self):
+        """Whoever is in a hand hears of it, and for a while there are no hands."""
+        self.up_at = self.now + RESTART
+        for one in self.at("hand"):
+            one.place = ActorCrashed
+        self.settle()
+
     def sleep(self, seconds):
         until = self.now + seconds
-        while late := [one for one in self.at("line", "queue") if one.at + self.allowed <= until]:
-            self.now = max(self.now, late[0].at + self.allowed)
-            late[0].place, late[0].waited = MailboxOverdue, self.now - late[0].at
+        while True:
+            overdue = [one for one in self.at("line", "queue") if one.at + self.allowed <= until]
+            if not self.up and self.up_at <= min([until, *(one.at + self.allowed for one in overdue[:1])]):
+                self.now, self.limit = self.up_at, self.limit_of_a_life
+            elif overdue:
+                self.now = max(self.now, overdue[0].at + self.allowed)
+                overdue[0].place, overdue[0].waited = MailboxOverdue, self.now - overdue[0].at
+            else:
+                break
             self.settle()
         self.now = until
 
@@ -125,66 +160,110 @@ class Model:
         self.sleep(0)
 
 
-class Play:
+waits = st.sampled_from([0.5, 1.0, 3.0])
+limits, capacities, when_full = st.integers(1, 3), st.integers(0, 4), st.sampled_from([WhenFull.WAIT, *WhenFull])
+whoever = st.integers(0, 20)
+
+
+class Waiting(RuleBasedStateMachine):
     """The model and the actor, side by side."""
 
-    def __init__(self, nursery, system, model):
-        self.nursery, self.system, self.model = nursery, system, model
+    @initialize(limit=limits, capacity=capacities, when_full=when_full)
+    def begin(self, limit, capacity, when_full):
+        self.model = Model(limit, capacity, when_full)
+        self.seen = SimpleNamespace(begun=[], in_hand={}, fatal=set(), ctx=None)
         self.asked = {}
-        self.actor = Hands(model.limit)
+        self.play = Stepwise(self.main)
 
-    async def start(self):
-        capacity, when_full = self.model.capacity, self.model.when_full
-        self.ref = await self.system.start(lambda: self.actor, "a", capacity=capacity, when_full=when_full)
-
-    async def perform(self, step):
+    async def main(self, play):
         model = self.model
-        match step:
-            case ("arrive", how_many):
-                for _ in range(how_many):
-                    number = len(self.asked)
-                    asked = self.asked[number] = Asked()
-                    self.nursery.start_soon(asked.run, self.ref, number)
-                    await trio.testing.wait_all_tasks_blocked()  # trio starts tasks in any order
-                    model.arrive(number)
-            case ("cancel", which) if waiting := model.at("line", "queue", "hand"):
-                number = waiting[which % len(waiting)].number
-                self.asked[number].scope.cancel()
-                model.end(number, "cancelled")
-            case ("finish", which) if in_hand := model.at("hand"):
-                number = in_hand[which % len(in_hand)].number
-                self.actor.in_hand[number].set()
-                model.end(number, number)
-            case ("sleep", seconds):
-                await trio.sleep(seconds)
-                model.sleep(seconds)
-            case ("resize", limit, capacity, when_full):
-                self.actor.ctx.resize(limit, capacity=capacity, when_full=when_full)
-                model.limit, model.capacity, model.when_full = limit, capacity, when_full
-                model.settle()
-            case ("limit", max_wait, None):
-                self.actor.ctx.limit_waiting(max_wait)
-                model.limit_waiting(max_wait, None)
-            case ("limit", max_wait, (allowed, newest_first)):
-                rule = Rule(allowed, newest_first)
-                self.actor.ctx.limit_waiting(max_wait, rule)
-                model.limit_waiting(max_wait, rule)
-        await trio.testing.wait_all_tasks_blocked()
-        self.compare()
+        async with open_system() as self.system, trio.open_nursery() as self.nursery:
+            restarts = {"intensity": Intensity(max_restarts=None), "backoff": Backoff(RESTART, factor=1.0, jitter=0.0)}
+            await self.system.supervise("s", **restarts)
+            make = partial(Hands, model.limit, self.seen)
+            self.ref = await self.system.start(
+                make, "a", under="/s", capacity=model.capacity, when_full=model.when_full
+            )
+            await play.serve()
+            await self.system.stop("/s/a")
 
+    @rule(how_many=st.integers(1, 4))
+    def arrive(self, how_many):
+        for _ in range(how_many):
+            number = len(self.asked)
+            self.asked[number] = Asked()
+            self.play.run(self.ask, number)  # one by one: trio starts tasks in any order
+            self.model.arrive(number)
+
+    async def ask(self, number):
+        self.nursery.start_soon(self.asked[number].run, self.ref, number)
+
+    def one(self, whoever, *places):
+        """The number of one of them."""
+        there = self.model.at(*places)
+        return there[whoever % len(there)].number
+
+    @precondition(lambda self: self.model.at("line", "queue", "hand"))
+    @rule(whoever=whoever)
+    def cancel(self, whoever):
+        number = self.one(whoever, "line", "queue", "hand")
+        self.do(self.asked[number].scope.cancel)
+        self.model.end(number, "cancelled")
+
+    @precondition(lambda self: self.model.at("hand"))
+    @rule(whoever=whoever)
+    def finish(self, whoever):
+        number = self.one(whoever, "hand")
+        self.do(self.seen.in_hand[number].set)
+        self.model.end(number, number)
+
+    @precondition(lambda self: self.model.at("hand"))
+    @rule(whoever=whoever)
+    def crash(self, whoever):
+        number = self.one(whoever, "hand")
+        self.seen.fatal.add(number)
+        self.do(self.seen.in_hand[number].set)
+        self.model.crash()
+
+    @rule(seconds=st.sampled_from([0.0, 0.25, 0.5, 1.0, 4.0]))
+    def sleep(self, seconds):
+        self.play.run(self.play.sleep, seconds)
+        self.model.sleep(seconds)
+
+    @precondition(lambda self: self.model.up)
+    @rule(limit=limits, capacity=capacities, when_full=when_full)
+    def resize(self, limit, capacity, when_full):
+        self.do(partial(self.seen.ctx.resize, limit, capacity=capacity, when_full=when_full))
+        self.model.limit, self.model.capacity, self.model.when_full = limit, capacity, when_full
+        self.model.settle()
+
+    @precondition(lambda self: self.model.up)
+    @rule(max_wait=st.just(math.inf) | waits, rule=st.none() | st.builds(Rule, waits, st.booleans()))
+    def limit_waiting(self, max_wait, rule):
+        self.do(partial(self.seen.ctx.limit_waiting, max_wait, rule))
+        self.model.limit_waiting(max_wait, rule)
+
+    def do(self, move):
+        async def moved():
+            move()
+
+        self.play.run(moved)
+
+    @invariant()
     def compare(self):
-        model = self.model
-        assert self.actor.begun == model.order
-        assert sorted(self.actor.in_hand) == [one.number for one in model.at("hand")]
-        seen = self.system.tree().find("/a").mailbox
+        model, seen = self.model, self.seen
+        assert seen.begun == model.order
+        assert sorted(seen.in_hand) == [one.number for one in model.at("hand")]
+        mailbox = self.play.look(self.ref.info).mailbox
         shed = model.at(MailboxOverdue)
-        assert (seen.depth, seen.waiting, seen.shed) == (len(model.at("queue")), len(model.at("line")), len(shed))
+        assert (mailbox.depth, mailbox.waiting) == (len(model.at("queue")), len(model.at("line")))
+        assert mailbox.shed == len(shed)
         for one in model.all:
             ends = self.asked[one.number].ends
             if one.place in ("line", "queue", "hand"):
                 assert not ends
             elif isinstance(one.place, type):
-                assert type(ends[0]) is one.place
+                assert [type(end) for end in ends] == [one.place]
             else:
                 assert ends == [one.place]
         for one in shed:
@@ -192,33 +271,13 @@ class Play:
         if model.rule is not None:
             assert model.rule.begun == model.begun
 
-
-waits = st.sampled_from([0.5, 1.0, 3.0])
-bounds = (st.integers(1, 3), st.integers(0, 4), st.sampled_from([WhenFull.WAIT, *WhenFull]))
-indices = st.integers(0, 20)
-steps = st.sampled_from(
-    [
-        *[st.tuples(st.just("arrive"), st.integers(1, 4))] * 6,
-        *[st.tuples(st.just("cancel"), indices)] * 3,
-        *[st.tuples(st.just("finish"), indices)] * 3,
-        *[st.tuples(st.just("sleep"), st.sampled_from([0.0, 0.25, 0.5, 1.0, 4.0]))] * 4,
-        st.tuples(st.just("resize"), *bounds),
-        *[st.tuples(st.just("limit"), st.just(math.inf) | waits, st.none() | st.tuples(waits, st.booleans()))] * 2,
-    ]
-).flatmap(lambda kind: kind)
+    def teardown(self):
+        if hasattr(self, "play"):
+            self.play.end()
+            waiting = {one.number for one in self.model.at("line", "queue", "hand")}
+            assert all(type(self.asked[number].end) is ActorStopped for number in waiting)
+            assert all(len(asked.ends) == 1 for asked in self.asked.values())
 
 
-async def play(limit, capacity, when_full, steps):
-    async with open_system() as system, trio.open_nursery() as nursery:
-        both = Play(nursery, system, Model(limit, capacity, when_full))
-        await both.start()
-        for step in steps:
-            await both.perform(step)
-        await system.stop("/a")
-    assert all(len(asked.ends) == 1 for asked in both.asked.values())
-
-
-@settings(max_examples=300)
-@given(*bounds, st.lists(steps, min_size=15, max_size=40))
-def test_whoever_waits_is_where_the_model_says(limit, capacity, when_full, steps):
-    trio.run(play, limit, capacity, when_full, steps, clock=trio.testing.MockClock(autojump_threshold=0))
+TestWaiting = Waiting.TestCase
+TestWaiting.settings = settings(max_examples=150, stateful_step_count=40)
