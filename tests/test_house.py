@@ -130,3 +130,13 @@ def test_the_tutorial_has_every_extra_for_users():
     extras = set(PYPROJECT["project"]["optional-dependencies"]) - {"test", "bench", "docs", "dev"}
     listed = re.findall(r"^``(\w+)``  +\S", (ROOT / "docs" / "tutorial.rst").read_text(), flags=re.MULTILINE)
     assert set(listed) == extras
+
+
+@pytest.mark.parametrize("page", ["composition", "security"])
+def test_every_test_that_a_page_names_is_there(page):
+    named = re.findall(r"``([\w/]+)::(test_\w+)``", (ROOT / "docs" / f"{page}.rst").read_text())
+    assert named
+    for path, name in named:
+        folder, _, module = path.rpartition("/")
+        texts = [file.read_text() for file in (ROOT / "tests").glob(f"{folder or '**'}/test_{module}.py")]
+        assert any(f"def {name}(" in text for text in texts), f"{path}::{name}"
