@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -26,7 +26,7 @@ from .token_store import EncryptedFileStore, Kept, MemoryStore
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from switchgear.runtime import Event
 
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from .oauth2_answer import TokenAnswer
     from .oauth2_client import TokenRequest
     from .token_store import TokenStore
+
+_T = TypeVar("_T")
+
+_LANDING = 2.0  # seconds that an answer with a refresh token may still take when its actor has ended
 
 
 class OAuth2Memory:
@@ -116,6 +120,10 @@ class OAuth2Source:
         """A token, and when it was asked for; its refresh token is safe."""
         end = trio.current_time() + self._auth.timeout.total
         refresh_token = await self._refresh_token()
+        grace = 0.0 if refresh_token is None else _LANDING
+        return await _to_its_end(partial(self._asked, refresh_token, end), grace)
+
+    async def _asked(self, refresh_token: str | None, end: float) -> tuple[TokenAnswer, float]:
         try:
             answer, sent = await self._ask(refresh_token, end)
         except GrantRefused as refused:
@@ -130,9 +138,7 @@ class OAuth2Source:
         return answer, sent
 
     async def _ask(self, refresh_token: str | None, end: float) -> tuple[TokenAnswer, float]:
-        """Shielded where a refresh token is used, by ``end`` at the latest: the next one is in the answer alone."""
-        with trio.CancelScope(shield=refresh_token is not None):
-            answer, sent = await self._endpoint.ask(partial(self._request, refresh_token), end)
+        answer, sent = await self._endpoint.ask(partial(self._request, refresh_token), end)
         self._memory.known.learn(answer.access_token, answer.refresh_token or "")
         return answer, sent
 
@@ -173,6 +179,34 @@ class OAuth2Source:
             with trio.CancelScope(shield=True):
                 await self._file.save(kept)
             self._memory.unsaved = None
+
+
+async def _to_its_end(ask: Callable[[], Awaitable[_T]], grace: float) -> _T:
+    """What ``ask`` gives; cancelled, it has ``grace`` seconds more: the next refresh token is in that answer alone.
+
+    Raises AuthFailed, as ``ask`` does.
+    """
+    answer: list[_T] = []
+    failure: AuthFailed | None = None
+    async with trio.open_nursery() as nursery:
+        shield = trio.CancelScope(shield=True)
+        nursery.start_soon(_hurry, shield, grace)
+        with shield:
+            try:
+                answer.append(await ask())
+            except AuthFailed as error:
+                failure = error
+        nursery.cancel_scope.cancel(reason="the answer is here, or will not come")
+    if failure is not None:
+        raise failure
+    return answer[0]
+
+
+async def _hurry(shield: trio.CancelScope, grace: float) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        shield.deadline = trio.current_time() + grace
 
 
 def _reauthorize(reason: str) -> AuthFailed:

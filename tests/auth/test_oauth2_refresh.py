@@ -125,16 +125,24 @@ async def test_a_lost_answer_is_asked_for_again_at_once(autojump_clock):
 
 
 async def test_a_crash_loses_none_that_is_on_its_way(autojump_clock):
-    async with oauth2(after(3, rotating()), **PERSON) as (service, peers):
+    async with oauth2(after(2, rotating()), **PERSON) as (service, peers):
         async with in_background(service, "/") as ends:
             await trio.sleep(1)
             await crash(peers)
         assert isinstance(ends[0], sg.ActorCrashed)
         await service.get("/")
-        await trio.sleep(100)
-        await service.get("/")
     assert used(peers) == ["r0-canary", "r1-canary"]
-    assert peers.sent == ["Bearer t1", "Bearer t2"]
+    assert peers.sent == ["Bearer t2"]
+
+
+@pytest.mark.parametrize(("fields", "seconds"), [(PERSON, 3), ({}, 1)])
+async def test_one_that_does_not_come_keeps_nobody_for_long(fields, seconds, autojump_clock):
+    """Two seconds, though the endpoint has ten; none where there is no refresh token to lose."""
+    began = trio.current_time()
+    with trio.move_on_after(1):
+        async with oauth2(hang, **fields) as (service, _):
+            await service.get("/")
+    assert trio.current_time() - began == seconds
 
 
 async def test_two_configurations_do_not_use_one_at_once(autojump_clock):
