@@ -115,7 +115,7 @@ class EncryptedFileStore:
         path = self._path(kept.key)
         data = self._fernet.encrypt(msgspec.json.encode(kept))
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(self._folder)
             handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".new")  # with mode 0600
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -130,6 +130,14 @@ class EncryptedFileStore:
             _sync(self._folder)
         except OSError as error:
             raise _unusable(path, "written", error) from None
+
+
+def _make(folder: Path) -> None:
+    """The folder, and those above it, if there are none; on the disk, or its files were lost with it."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:

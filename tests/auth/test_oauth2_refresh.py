@@ -187,6 +187,24 @@ async def test_it_is_on_disk_before_its_access_token_is_used(tmp_path):
     assert stat.S_IMODE((tmp_path / "new" / "tokens").stat().st_mode) == 0o700
 
 
+async def test_its_file_its_folder_and_what_is_above_are_on_the_disk_when_it_is_saved(tmp_path, monkeypatch):
+    synced = []
+
+    def fsync(handle):
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+        return real(handle)
+
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", fsync)
+    store = EncryptedFileStore(str(tmp_path / "new" / "tokens"), [KEY])
+    await store.save(Kept("one", "a", ""))
+    *above, file, last = synced
+    assert above == [tmp_path, tmp_path / "new"]
+    assert (file.parent, last) == (tmp_path / "new" / "tokens", tmp_path / "new" / "tokens")
+    await store.save(Kept("one", "b", ""))
+    assert len(synced) == 6  # what is there already is not looked at again
+
+
 async def test_nothing_of_it_is_there_in_clear(tmp_path):
     async with oauth2(rotating(), **stored(tmp_path)) as (service, _):
         await service.get("/")
