@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final, overl
 import trio
 
 from switchgear.actors import errors
-from switchgear.actors.secrecy.retold import Retold
 from switchgear.actors.service import links
 from switchgear.actors.service.abroad import Place
 from switchgear.actors.service.arguments import Content, Priority
-from switchgear.actors.service.build import build_request
+from switchgear.actors.service.build import build_request, refuse
 from switchgear.actors.service.concurrency import BulkheadStatus
 from switchgear.actors.service.fallback import fall_back, fresh_answer
+from switchgear.actors.service.kernel import failure_of
 from switchgear.actors.service.messages import Request, ServiceResponse
 from switchgear.actors.service.stream import StreamResponse, held_open
 from switchgear.actors.service.target import Headers
 from switchgear.actors.service.template import PathValues
-from switchgear.runtime import ActorCrashed, ActorStopped, AskLoop, AskTimeout, MailboxFull, MailboxOverdue
+from switchgear.runtime import ActorError
 
 if TYPE_CHECKING:
     import random
@@ -231,7 +231,7 @@ class Service:
         # None of the frames that are left when something fails has what was passed here among its locals.
         if isinstance(built, Request):
             return self.send(built) if fallback and self.config.fallbacks else self._ask(built)
-        return _refuse(built)
+        return refuse(built)
 
     def try_request(self, method: str, template: str | Place, /, **options: Any) -> Call:
         """As `request`, but a `ServiceError` is returned, in ``response.error``, with ``success`` False."""
@@ -347,7 +347,7 @@ class Service:
             priority=priority,
             stream=response,
         )
-        return held_open(response, partial(self._ask, built) if isinstance(built, Request) else partial(_refuse, built))
+        return held_open(response, partial(self._ask, built) if isinstance(built, Request) else partial(refuse, built))
 
     def head(self, template: str | Place, /, **options: Any) -> Coroutine[Any, Any, ServiceResponse[None]]:
         """`request` with HEAD; there is no body, so ``data`` is None."""
@@ -390,31 +390,11 @@ class Service:
         """One ask; the kernel's errors become the service's."""
         try:
             response: ServiceResponse[Any] = await self._ref.ask(request, until=request.deadline)
-        except AskTimeout as error:
-            failure: errors.ServiceError = errors.CallTimeout(f"no answer before the call's timeout ({error.where})")
-            failure.__cause__ = request.progress.take()
-        except MailboxFull as error:
-            failure = errors.Overloaded(f"the bulkhead is full: {error.args[1]}")
-        except MailboxOverdue as error:
-            failure = errors.Overloaded(f"shed from the bulkhead's queue: {error.args[1]}")
-        except ActorCrashed as error:
-            failure = errors.ActorCrashed("the service's actor crashed with this call in hand")
-            failure.__cause__ = Retold(error, self._state.known.scrub)
-        except ActorStopped as error:
-            failure = errors.ShuttingDown(f"the service is gone: {error.args[1]}")
-        except AskLoop as error:
-            failure = errors.InvalidRequest(f"a call from within this service's own actor: {error.args[1]}")
+        except ActorError as error:
+            failure = failure_of(error, request, self._state)
         else:
             return response
-        self._state.refused(failure.code.value, request)
-        failure.service, failure.request_id = self.name, request.request_id
-        failure.attempts = request.progress.attempts
         try:
             raise failure
         finally:
             del failure  # else it knows itself, by its traceback, and with it the request, until a collection
-
-
-async def _refuse(error: errors.InvalidRequest) -> ServiceResponse[Any]:
-    """What comes of a call that cannot be made."""
-    raise error

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .arguments import Content, Priority
+    from .messages import ServiceResponse
     from .state import ServiceState
     from .stream import StreamResponse
     from .target import Headers
@@ -83,6 +84,11 @@ def build_request(
     except InvalidRequest as error:
         error.service, error.request_id = state.name, request_id
         return sealed(error)
+
+
+async def refuse(error: InvalidRequest) -> ServiceResponse[Any]:
+    """What comes of a call that cannot be made."""
+    raise error
 
 
 def _url(there: Place, params: Mapping[str, Any] | None, path: PathValues | None) -> str:
