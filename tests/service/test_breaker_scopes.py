@@ -304,6 +304,22 @@ def test_what_can_have_many_instances_has_a_breaker_for_each(fields, scope) -> N
     assert sg.ServiceConfig("svc", **fields).breaker_scope == scope
 
 
+@pytest.mark.parametrize(("trip", "refused"), [("failures", True), ("rate", False), ("consecutive", False)])
+async def test_a_fleet_in_which_one_call_in_a_hundred_fails_is_for_a_rate(trip, refused, autojump_clock) -> None:
+    """As docs/health.rst says: five failures within a minute are nothing for an instance that gets many calls."""
+    count = iter(range(1, 10_000))
+    breaker = sg.BreakerConfig(trip=trip)
+    async with running(
+        lambda _: 500 if next(count) % 100 == 0 else 200, instances=(A, B, C), breaker=breaker, balancer="round_robin"
+    ) as (service, _):
+        ends = []
+        for _ in range(3000):
+            ends.append(await service.try_request("GET", "/"))
+            await trio.sleep(0.01)
+        assert any(isinstance(end.error, sg.CircuitOpen) for end in ends) is refused
+        assert not service.instances.ejected
+
+
 async def test_half_of_a_fleet_does_not_take_the_rest_along(autojump_clock) -> None:
     fleet = [sg.InstanceConfig(f"http://{name}.test", id=name) for name in "abcdefgh"]
     async with running(broken(*"abcd"), instances=fleet) as (service, _):
