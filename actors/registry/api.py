@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, final
 
@@ -104,7 +104,8 @@ class Registry:
                 await self.configure(msgspec.structs.replace(old, sources=(*old.sources, *new)))
                 await self.settle(config.name)
             except BaseException:
-                with trio.CancelScope(deadline=trio.current_time() + _UNDOING, shield=True):
+                # What comes out is why we were given up, also when the runtime has ended meanwhile.
+                with trio.CancelScope(deadline=trio.current_time() + _UNDOING, shield=True), suppress(ServiceError):
                     await self.configure(old)
                 raise
 

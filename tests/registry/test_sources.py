@@ -312,6 +312,20 @@ async def test_a_configuration_that_is_given_up_meanwhile_leaves_all_as_it_was(s
         await upstream.runtime.reconfigure("svc", config(ONE))
 
 
+async def test_a_configuration_that_is_given_up_as_the_runtime_ends_is_a_cancellation(
+    scripted, monkeypatch, autojump_clock
+) -> None:
+    async def ended(_):
+        raise sg.ShuttingDown("the runtime has ended")
+
+    async with running(200, instances=(), sources=[ONE]) as (_, upstream), trio.open_nursery() as nursery:
+        await scripted.say("one", {"a": 1.0})
+        nursery.start_soon(upstream.runtime.reconfigure, "svc", config(TWO))
+        await trio.testing.wait_all_tasks_blocked()
+        monkeypatch.setattr(upstream.runtime.registry, "configure", ended)
+        nursery.cancel_scope.cancel()  # if anything but this came out, the block would not end quietly
+
+
 async def test_another_order_is_another_belief(scripted, autojump_clock) -> None:
     async with running(200, instances=(), sources=[ONE, TWO]) as (_, upstream):
         await scripted.say("one", {"a": 1.0})
