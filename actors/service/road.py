@@ -237,19 +237,14 @@ class Road:
                 return reply
             raise self._refusal(request, reply, token, sent)
         except ServiceError as error:
-            now = trio.current_time()
             if tried and not settled:
+                now, settled = trio.current_time(), True
                 failed = self._settle(permit, None if reply is None else reply.status, error, now)
-                settled = True
             raise
         finally:
-            # Unsettled here: a refusal on our own side, or the caller has gone. The service is not to blame for
-            # either, unless the call's own time is over, which is the slowness that a breaker is there for.
             if not settled:
                 now = trio.current_time()
-                if tried and now >= request.deadline:
-                    failed = self._settle(permit, None, CallTimeout("the call's own time is over"), now)
-                permit.cancel(now)
+                failed = self._unsettled(permit, request, now, tried=tried)
             if tried:
                 headed = request.stream is not None and request.stream.handed
                 self._fleet.end(endpoint, None if headed else sent, now, failed=failed)
@@ -263,6 +258,15 @@ class Road:
         if outcome is SUCCESS:
             permit.success(now)
             return False
+        permit.cancel(now)
+        return None
+
+    def _unsettled(self, permit: Permit, request: Request, now: float, *, tried: bool) -> bool | None:
+        """A refusal on our own side, or the caller has gone. The service is not to blame for either, unless the call's
+        own time is over, which is the slowness that a breaker is there for.
+        """
+        if tried and now >= request.deadline:
+            return self._settle(permit, None, CallTimeout("the call's own time is over"), now)
         permit.cancel(now)
         return None
 
