@@ -154,7 +154,7 @@ class TokenCache(Generic[T]):
             self._block = self._stale_block = math.inf
             return
         self._failures += 1
-        at_least = 0.0 if retry_after is None else retry_after
+        at_least = retry_after if retry_after is not None and retry_after > 0 else 0.0  # NaN is no word to go by
         self._block = now + max(at_least, self._spread(_doubled(_WAIT, self._failures)))
         self._stale_block = now + max(at_least, self._spread(_doubled(_STALE_WAIT, self._failures)))
 

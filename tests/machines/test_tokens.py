@@ -421,3 +421,13 @@ def test_a_server_with_one_token_at_a_time_leaves_nobody_long_without():
     """google-auth's trap: asked early, it hands back the token that we have."""
     server = Server().run(expires(600))
     assert server.without <= 6 * 60  # tenths of a second: half a minute for each of its six changes would be 1800
+
+
+@pytest.mark.parametrize("after", [math.nan, -5.0, 0.0])
+def test_a_wait_that_is_none_is_not_one_for_ever(after):
+    cache = TokenCache(random.Random(1))
+    cache.begin()
+    cache.failed(10.0, after)
+    until = cache.blocked_until(10.0)
+    assert until is not None
+    assert 11.0 <= until <= 12.0
