@@ -17,6 +17,7 @@ from support.sources import until, until_known
 from support.wire import http_server, json_answer, unused_port
 
 import switchgear as sg
+from switchgear.actors.config.dns import server
 from switchgear.actors.events import SourceDown, SourceRecovered
 
 
@@ -305,5 +306,15 @@ def test_what_is_no_service(record, path):
         sg.SrvSource(record=record, path=path)
 
 
-def test_a_server_may_have_a_port_and_brackets():
-    sg.DnsSource(endpoint="http://a.test", nameservers=["10.0.0.1", "10.0.0.1:53", "::1", "[::1]", "[::1]:5353"])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("10.0.0.1", ("10.0.0.1", 53)),
+        ("10.0.0.1:5353", ("10.0.0.1", 5353)),
+        ("::1", ("::1", 53)),
+        ("[::1]", ("::1", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+    ],
+)
+def test_a_server_may_have_a_port_and_brackets(text, found):
+    assert [server(one) for one in sg.DnsSource(endpoint="http://a.test", nameservers=[text]).nameservers] == [found]
