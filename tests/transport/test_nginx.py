@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import ssl
-import subprocess
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import trio
 import trustme
+from support.programs import child, listens, program, until
 from support.wire import HOST, unused_port
 
 import switchgear as sg
@@ -23,7 +22,6 @@ from switchgear.actors.service.target import Target
 from switchgear.actors.transport import DirectDoor, Pool, PoolCounts, Wire
 from switchgear.runtime.expiry import Expiries
 
-NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 CA = trustme.CA()
 GET = Wire("GET", "/file", (("Accept-Encoding", "gzip"),), replayable=True)
 
@@ -64,11 +62,8 @@ http {{
 @pytest.fixture
 def start(tmp_path):
     """Starts nginx with more lines for its http section, and gives its two ports; stops it after the test."""
-    if NGINX is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("nginx is not installed: `.ci/run` installs it with apt-get")
-        pytest.skip("nginx is not installed")
-    processes = []
+    nginx = program("nginx", "nginx-light")
+    children = ExitStack()
 
     async def begin(extra="", http2=""):
         ports = SimpleNamespace(plain=unused_port(), tls=unused_port())
@@ -80,27 +75,12 @@ def start(tmp_path):
         cert.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
         text = CONFIG.format(here=tmp_path, host=HOST, plain=ports.plain, tls=ports.tls, extra=extra, http2=http2)
         (tmp_path / "nginx.conf").write_text(text)
-        command = [NGINX, "-c", tmp_path / "nginx.conf", "-p", tmp_path, "-e", tmp_path / "error.log"]
-        processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))  # noqa: ASYNC220 - it returns at once
-        with trio.fail_after(10):
-            while not await listens(ports.tls):
-                assert processes[0].poll() is None, (tmp_path / "error.log").read_text()
-                await trio.sleep(0.01)
+        command = [nginx, "-c", tmp_path / "nginx.conf", "-p", tmp_path, "-e", tmp_path / "error.log"]
+        await until(partial(listens, ports.tls), children.enter_context(child(command)))
         return ports
 
-    yield begin
-    for process in processes:
-        process.terminate()
-        process.wait(10)
-
-
-async def listens(port):
-    try:
-        stream = await trio.open_tcp_stream(HOST, port)
-    except OSError:
-        return False
-    await stream.aclose()
-    return True
+    with children:
+        yield begin
 
 
 @asynccontextmanager

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 import trio
 
-from switchgear.runtime import Backoff
-
 from ...config.dns import DnsSource, server
 from ...config.instance import InstanceConfig
 from ...errors import ConfigError
+from .server import AGAIN, Tries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", "DnsSource", "SrvSource")
 
-AGAIN = Backoff(initial=1.0, maximum=30.0)
 LONGEST = 3600.0
 """Seconds after which we look again, whatever the time to live: one of years, once by mistake in a zone, would be ours
 until we are started again."""
@@ -55,7 +53,7 @@ async def _follow(
 ) -> None:
     import dns.exception  # noqa: PLC0415 - an extra
 
-    failures, resolver = 0, None
+    tries, resolver = Tries(publish), None
     before: dict[str, list[str]] = {}  # the addresses of targets at the last look
     while True:
         try:
@@ -64,11 +62,10 @@ async def _follow(
             lookup = Lookup(resolver, source, before)
             found = await look(lookup, source)
         except (dns.exception.DNSException, OSError, ConfigError, _NothingFound) as error:
-            failures, resolver = failures + 1, None
-            await publish.failed(_words(error))
-            await trio.sleep(AGAIN.delay(failures, publish.rng))
+            resolver = None
+            await tries.failed(_words(error))
         else:
-            failures, before = 0, lookup.found
+            before = lookup.found
             await publish(found, lookup.problem)
             await trio.sleep(max(source.min_ttl, lookup.ttl))
 

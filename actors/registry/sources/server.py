@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from ...service.target import Target
 from ...transport import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 
     from ...config import InstanceConfig
     from ...transport import Door, Reply
@@ -26,7 +26,7 @@ K = TypeVar("K")
 
 MAX_BYTES = 16_000_000  # of an answer: some ten thousand instances
 CLOSING = 2.0  # seconds that closing connections may take
-_AGAIN = Backoff(initial=1.0, maximum=30.0)
+AGAIN = Backoff(initial=1.0, maximum=30.0)
 _WHILE = 60.0  # seconds without a failure, and the next one is the first again
 _AGENT = ("User-Agent", "switchgear registry")
 
@@ -89,24 +89,14 @@ class Server:
         headers = self._headers if body is None else (*self._headers, ("Content-Type", "application/json"))
         return Wire(method, target, headers, content, replayable=True)
 
-    def _outages(self, target: str) -> _Outages:
-        return _Outages(self._to.authority, target.partition("?")[0])
-
-
-class _Outages:
-    """Makes outages of what goes wrong with a request."""
-
-    def __init__(self, where: str, path: str) -> None:
-        self._where = where
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, trio.TooSlowError):
-            raise Outage(f"{self._where} has not answered {self._path} in time") from None
-        if isinstance(error, ServiceError):
+    @contextmanager
+    def _outages(self, target: str) -> Iterator[None]:
+        """Makes outages of what goes wrong with a request."""
+        try:
+            yield
+        except trio.TooSlowError:
+            raise Outage(f"{self._to.authority} has not answered {target.partition('?')[0]} in time") from None
+        except ServiceError as error:
             raise Outage(error.message) from None
 
 
@@ -126,7 +116,7 @@ class Tries:
         now = trio.current_time()
         self._failures = self._failures + 1 if now < self._forgotten else 1
         await self._publish.failed(reason)
-        pause = _AGAIN.delay(self._failures, self._publish.rng)
+        pause = AGAIN.delay(self._failures, self._publish.rng)
         self._forgotten = now + pause + _WHILE
         await trio.sleep(pause)
 
