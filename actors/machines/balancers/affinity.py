@@ -30,7 +30,6 @@ class ByKey(PeakEwma):
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng)
         self._shape: dict[str, float] = {}  # what the table was made for: shares of the heaviest's weight
-        self._heaviest = 1.0
         self._weight = 0.0  # of all
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
